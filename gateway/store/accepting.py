@@ -1,0 +1,96 @@
+"""Accepting messages: the row, its WhatsApp id, its idempotency key and its lane are one commit, synced before anyone says yes."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+
+from gateway.message import State, new_hex, new_id
+from gateway.store import counters, events, lanes, recipients, transitions
+from gateway.store.errors import IdempotencyConflict, NotFound, QueueLimit
+from gateway.store.model import Accepted, Draft
+
+
+def accept(
+    conn: sqlite3.Connection, *, drafts: Sequence[Draft], scope: str, key: str | None, fingerprint: bytes, now: float, queue_limit: int
+) -> Accepted:
+    """Take all of `drafts` or none. `key` is the idempotency key within `scope`, `fingerprint` tells its bodies apart.
+
+    A key seen before answers with the ids given then, whatever limits say. Raises IdempotencyConflict,
+    QueueLimit, NotFound (the session).
+    """
+    if key is not None:
+        before = repeated(conn, scope=scope, key=key, fingerprint=fingerprint)
+        if before is not None:
+            return before
+    waiting: dict[str, int] = {}
+    for draft in drafts:
+        waiting[draft.session] = waiting.get(draft.session, 0) + 1
+    for session, coming in waiting.items():
+        queued = int(counters.value(conn, "messages", {"session": session, "state": State.QUEUED.word}))
+        if queued + coming > queue_limit:
+            raise QueueLimit(queued)
+    ids = [new_id() for _ in drafts]
+    request = _remember(conn, scope, key, fingerprint, ids, now) if key is not None else None
+    rows = [_insert(conn, draft, public, request, now) for draft, public in zip(drafts, ids, strict=True)]
+    for session, by in waiting.items():
+        transitions.count(conn, session, None, State.QUEUED, by)
+    events.append_many(conn, kind="message.queued", rows=[(d.session, row) for d, (row, _) in zip(drafts, rows, strict=True)], now=now)
+    _fail_at_once(conn, [(row, recipient) for row, recipient in rows], now)
+    return Accepted(ids, repeated=False)
+
+
+def repeated(conn: sqlite3.Connection, *, scope: str, key: str, fingerprint: bytes) -> Accepted | None:
+    """The answer given to this key before; None if it is new. Raises IdempotencyConflict."""
+    row = conn.execute("SELECT fingerprint, ids FROM request WHERE scope = ? AND key = ?", (scope, key)).fetchone()
+    if row is None:
+        return None
+    if row["fingerprint"] != fingerprint:
+        raise IdempotencyConflict(f"the idempotency key {key!r} was used for another request")
+    return Accepted(json.loads(row["ids"]), repeated=True)
+
+
+def _remember(conn: sqlite3.Connection, scope: str, key: str, fingerprint: bytes, ids: list[str], now: float) -> int:
+    cursor = conn.execute(
+        "INSERT INTO request(scope, key, fingerprint, ids, created) VALUES (?, ?, ?, ?, ?)", (scope, key, fingerprint, json.dumps(ids), now)
+    )
+    assert cursor.lastrowid is not None
+    return cursor.lastrowid
+
+
+def _insert(conn: sqlite3.Connection, draft: Draft, public: str, request: int | None, now: float) -> tuple[int, int]:
+    session = conn.execute(
+        "UPDATE session SET last_accepted = max(last_accepted, ?) WHERE name = ? RETURNING last_accepted, ifnull(account, last_account)",
+        (now, draft.session),
+    ).fetchone()
+    if session is None:
+        raise NotFound(f"there is no session {draft.session}")
+    accepted, account = session
+    recipient = recipients.intern(conn, session=draft.session, address=draft.address, now=now)
+    scheduled = draft.send_at is not None and draft.send_at > now
+    ord_ = max(accepted, draft.send_at or 0.0)
+    cursor = conn.execute(
+        "INSERT INTO outbox(public, session, recipient, address, account, type, content, callback_data, request, priority, accepted, "
+        "send_at, scheduled, ttl, expires_at, ord, due, state, state_since, hex) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,0,?,?)",
+        (
+            public, draft.session, recipient, draft.address, account, draft.type, json.dumps(draft.content, ensure_ascii=False),
+            draft.callback_data, request, draft.priority, accepted, draft.send_at, int(scheduled), draft.ttl,
+            ord_ + draft.ttl if draft.ttl else None, ord_, max(now, draft.send_at or 0.0), now, new_hex(),
+        ),
+    )  # fmt: skip
+    assert cursor.lastrowid is not None
+    lanes.appended(conn, draft.session, recipient, ord_)
+    return cursor.lastrowid, recipient
+
+
+def _fail_at_once(conn: sqlite3.Connection, rows: list[tuple[int, int]], now: float) -> None:
+    """What goes to somebody who was not on WhatsApp a moment ago is a dead letter from the start."""
+    for number in {recipient for _, recipient in rows}:
+        known = recipients.get(conn, number)
+        if known is None or known.known is not recipients.Known.NOT_ON_WHATSAPP:
+            continue
+        for row in (transitions.row_of(conn, row) for row, recipient in rows if recipient == number):
+            assert row is not None
+            recipients.fail_unknown(conn, row, now)
+        lanes.recompute(conn, known.session, number)

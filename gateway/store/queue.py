@@ -1,0 +1,145 @@
+"""What people and time do to the queue: cancel, clear, requeue, expire; and back-offs after a jump of the clock.
+
+Only rows never handed over, or proven not sent, are cancelled or expire: of the others nobody could say what became of them.
+"""
+
+# ruff: noqa: S608 (what is put into SQL here are constants of this module, never a value)
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Literal
+
+from gateway.message import DEAD, State
+from gateway.store import lanes, recipients, transitions
+from gateway.store.errors import Conflict, NotFound
+from gateway.store.transitions import Row
+
+#: What a queued row waits for, as `clear` tells them apart.
+Waiting = Literal["waiting", "backoff", "scheduled", "held"]
+WAITING: tuple[Waiting, ...] = ("waiting", "backoff", "scheduled", "held")
+_WHICH: dict[Waiting, str] = {
+    "held": "hold IS NOT NULL",
+    "scheduled": "hold IS NULL AND ifnull(send_at, 0) > :now",
+    "backoff": "hold IS NULL AND ifnull(send_at, 0) <= :now AND due > :now",
+    "waiting": "hold IS NULL AND ifnull(send_at, 0) <= :now AND due <= :now",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Cleared:
+    """How many were cancelled (or would be), and how many were left alone because they may have been sent."""
+
+    cancelled: int
+    outcome_unknown: int
+
+
+def by_id(conn: sqlite3.Connection, id: str) -> Row:
+    """The row of a public id. Raises NotFound."""
+    row: Row | None = conn.execute("SELECT * FROM outbox WHERE public = ?", (id,)).fetchone()
+    if row is None:
+        raise NotFound(f"there is no message {id}")
+    return row
+
+
+def cancel(conn: sqlite3.Connection, *, id: str, now: float) -> None:
+    """Take a queued message back. Raises NotFound, Conflict (outcome_unknown, message_state)."""
+    row = by_id(conn, id)
+    state = State(row["state"])
+    if state in (State.SENDING, State.UNCONFIRMED) or (state is State.QUEUED and row["uncertain"]):
+        raise Conflict("outcome_unknown", "The message was handed over and may have been sent: it cannot be cancelled.")
+    if state is not State.QUEUED:
+        raise Conflict("message_state", f"The message is {state.word}: only queued ones can be cancelled.")
+    transitions.move(conn, row, State.CANCELLED, now=now, values=_let_go(row["hold"]))
+    lanes.recompute(conn, row["session"], row["recipient"])
+
+
+def _let_go(hold: str | None) -> dict[str, object]:
+    """A hold ends with the row; one that was restored may have gone out since the backup, which a requeue must know."""
+    return {"hold": None, "asked": 0, "uncertain": int(hold == "restored")}
+
+
+def clear(
+    conn: sqlite3.Connection, *, session: str | None = None, states: Collection[Waiting] | None = None, dry_run: bool = False, now: float
+) -> Cleared:
+    """Cancel all queued rows in those states of waiting (None: in all) that were never handed over or are proven not sent."""
+    which = " OR ".join(f"({_WHICH[state]})" for state in WAITING if states is None or state in states) or "0"
+    where = f"state = 0 AND (:session IS NULL OR session = :session) AND ({which})"
+    arguments = {"session": session, "now": now}
+    unknown = conn.execute(f"SELECT count(*) FROM outbox WHERE {where} AND uncertain", arguments).fetchone()[0]
+    query = f"SELECT id, session, recipient, state, hold FROM outbox WHERE {where} AND NOT uncertain"
+    rows = conn.execute(query, arguments).fetchall()
+    if not dry_run:
+        for hold in {row["hold"] for row in rows}:
+            transitions.move_many(conn, [r for r in rows if r["hold"] == hold], State.CANCELLED, now=now, values=_let_go(hold))
+        lanes.recompute_many(conn, [(r["session"], r["recipient"]) for r in rows])
+    return Cleared(len(rows), unknown)
+
+
+def requeue(conn: sqlite3.Connection, *, id: str, accept_duplicate: bool = False, now: float) -> None:
+    """Put a failed, cancelled or expired message at the end of its chat, with all attempts before it.
+
+    Where it may have been sent, `accept_duplicate` is needed; the host then asks WhatsApp for its id
+    first (Claim.accept_duplicate) and sends it, under the same id, only if it is not found.
+    Raises NotFound, Conflict (outcome_unknown, message_state).
+    """
+    row = by_id(conn, id)
+    state = State(row["state"])
+    if state not in DEAD:
+        raise Conflict("message_state", f"The message is {state.word}: only failed, cancelled and expired ones can be requeued.")
+    if row["uncertain"] and not accept_duplicate:
+        raise Conflict("outcome_unknown", "The message may have been sent already. Say accept_duplicate to send it all the same.")
+    session = conn.execute(
+        "UPDATE session SET last_accepted = max(last_accepted, ?) WHERE name = ? "
+        "RETURNING last_accepted, ifnull(account, last_account) AS account",
+        (now, row["session"]),
+    ).fetchone()
+    send_at = row["send_at"] or 0.0
+    ord_, account = max(session["last_accepted"], send_at), row["account"] or session["account"]
+    values = {
+        "ord": ord_, "due": max(now, send_at), "scheduled": int(send_at > now), "expires_at": ord_ + row["ttl"] if row["ttl"] else None,
+        "attempts": 0, "timeouts": 0, "timeout_generations": "[]", "reason": None, "error": None, "resend": row["uncertain"],
+        "account": account, "hold": "other_account" if account != session["account"] else None,
+    }  # fmt: skip
+    transitions.move(conn, row, State.QUEUED, now=now, values=values, data={"requeued": True, "accept_duplicate": accept_duplicate})
+    ask_again = "UPDATE recipient SET state = 0, ask_at = ? WHERE id = ? AND state = ?"
+    conn.execute(ask_again, (now, row["recipient"], recipients.Known.NOT_ON_WHATSAPP))
+    lanes.recompute(conn, row["session"], row["recipient"])
+
+
+def expire(conn: sqlite3.Connection, *, now: float, limit: int = 500) -> int:
+    """End what has waited longer than its ttl, at most `limit` rows. What was restored from a backup does not expire: it may have gone out.
+
+    Returns how many.
+    """
+    rows = conn.execute(
+        "SELECT id, session, recipient, state FROM outbox WHERE state = 0 AND expires_at IS NOT NULL AND expires_at <= ? "
+        "AND NOT uncertain AND hold IS NOT 'restored' ORDER BY expires_at LIMIT ?",
+        (now, limit),
+    ).fetchall()
+    transitions.move_many(conn, rows, State.EXPIRED, now=now, values={"hold": None})
+    lanes.recompute_many(conn, [(r["session"], r["recipient"]) for r in rows])
+    return len(rows)
+
+
+def clamp_backoff(conn: sqlite3.Connection, session: str, now: float, largest: float, limit: int = 1000) -> int:
+    """The clock was set back: what would wait longer than the largest back-off is due now, but for `send_at`.
+
+    Call it at start, each minute, and when the clocks part. At most `limit` rows each time. Returns how many.
+    """
+    late = "SELECT id FROM outbox WHERE session = :session AND state = 0 AND due > :late AND due > ifnull(send_at, 0)"
+    rows = conn.execute(
+        "UPDATE outbox SET due = max(:now, ifnull(send_at, 0)) WHERE id IN ("
+        f"SELECT * FROM ({late} AND number > 0 LIMIT :limit) UNION SELECT * FROM ({late} AND scheduled = 0 AND ord > :late LIMIT :limit)"
+        ") RETURNING session, recipient",
+        {"session": session, "now": now, "late": now + largest, "limit": limit},
+    ).fetchall()
+    asking = "SELECT recipient FROM lane WHERE session = ? AND ask_at IS NOT NULL AND ask_at > ?"
+    asked = conn.execute(
+        f"UPDATE recipient SET ask_at = ? WHERE state = 0 AND id IN ({asking}) RETURNING session, id",
+        (now, session, now + largest),
+    ).fetchall()
+    lanes.recompute_many(conn, [(r[0], r[1]) for r in (*rows, *asked)])
+    return len(rows) + len(asked)

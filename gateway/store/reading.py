@@ -1,0 +1,218 @@
+"""Looking at messages and at the queue; changes nothing, and runs on a reader's connection too."""
+
+# ruff: noqa: S608 (what is put into SQL here are constants of this module, never a value)
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Collection
+from typing import Any
+
+from gateway.message import Reason, State
+from gateway.store import sessions
+from gateway.store.model import AttemptView, MessageView, Page, QueueStatus, Transition
+from gateway.store.sessions import SessionRow
+
+_VIEW = "SELECT o.*, r.wa_id AS recipient_wa_id FROM outbox o JOIN recipient r ON r.id = o.recipient WHERE "
+#: Seconds over which the rate of sending is taken.
+RATE_WINDOW = 300
+
+
+def get(conn: sqlite3.Connection, id: str) -> MessageView | None:
+    """One message with its attempts and transitions, oldest first; None if there is none."""
+    row = conn.execute(_VIEW + "o.public = ?", (id,)).fetchone()
+    if row is None:
+        return None
+    attempts = conn.execute("SELECT * FROM attempt WHERE message = ? ORDER BY number", (row["id"],)).fetchall()
+    history = conn.execute("SELECT kind, at, data FROM event WHERE message = ? ORDER BY id", (row["id"],))
+    return _view(
+        row,
+        attempts=[AttemptView(**{k: a[k] for k in a.keys() if k != "message"}) for a in attempts],  # noqa: SIM118
+        transitions=[Transition(e["kind"].removeprefix("message."), e["at"], json.loads(e["data"])) for e in history],
+    )
+
+
+def list_(
+    conn: sqlite3.Connection,
+    *,
+    states: Collection[State] | None = None,
+    session: str | None = None,
+    recipient: str | None = None,
+    since: float | None = None,
+    until: float | None = None,
+    cursor: str | None = None,
+    limit: int = 50,
+) -> Page:
+    """Messages, newest first. `recipient` is a normalized address in any of its spellings; `since` ≤ accepted < `until`.
+
+    Raises ValueError for a cursor that is none.
+    """
+    where, arguments = ["1"], list[Any]()
+    if states is not None:
+        # one state is written as a term, so that SQLite sees that the index on failed ones fits
+        numbers = sorted(int(state) for state in states)
+        where.append(f"o.state = {numbers[0]}" if len(numbers) == 1 else f"o.state IN ({','.join(map(str, numbers))})")
+    for term, value in (("o.session = ?", session), ("o.accepted >= ?", since), ("o.accepted < ?", until)):
+        if value is not None:
+            where.append(term)
+            arguments.append(value)
+    if recipient is not None:
+        where.append("o.recipient IN (SELECT recipient FROM alias WHERE address = ? AND (? IS NULL OR session = ?))")
+        arguments += [recipient, session, session]
+    if cursor is not None:
+        where.append("o.id < ?")
+        arguments.append(_number(cursor))
+    rows = conn.execute(_VIEW + " AND ".join(where) + " ORDER BY o.id DESC LIMIT ?", (*arguments, limit + 1)).fetchall()
+    more = len(rows) > limit
+    return Page([_view(row) for row in rows[:limit]], f"m{rows[limit - 1]['id']}" if more else None)
+
+
+def _number(cursor: str) -> int:
+    if not cursor.startswith("m") or not cursor[1:].isdigit():
+        raise ValueError(f"{cursor!r} is no cursor")
+    return int(cursor[1:])
+
+
+def _view(row: sqlite3.Row, attempts: list[AttemptView] | None = None, transitions: list[Transition] | None = None) -> MessageView:
+    return MessageView(
+        id=row["public"], rowid=row["id"], session=row["session"], address=row["address"], recipient_wa_id=row["recipient_wa_id"],
+        account=row["account"], type=row["type"], content=json.loads(row["content"]), callback_data=row["callback_data"],
+        priority=row["priority"], accepted=row["accepted"], send_at=row["send_at"], ttl=row["ttl"], expires_at=row["expires_at"],
+        due=row["due"], state=State(row["state"]), state_since=row["state_since"], hold=row["hold"], reason=row["reason"],
+        error=row["error"], wa_id=row["key"], attempts_counted=row["attempts"], attempts=attempts or [], transitions=transitions or [],
+    )  # fmt: skip
+
+
+def unacked(conn: sqlite3.Connection, *, session: str) -> tuple[int, float | None]:
+    """How many hand-overs have no outcome yet, and since when (wall clock) the oldest of them waits."""
+    row = conn.execute(
+        "SELECT count(*), min(ifnull(a.placed_at, a.claimed_at)) FROM outbox o JOIN attempt a ON a.message = o.id AND a.number = o.number "
+        "WHERE o.session = ? AND o.state IN (1, 2)",
+        (session,),
+    ).fetchone()
+    return int(row[0]), row[1]
+
+
+def _earliest(new: int) -> str:
+    arms = (
+        f"SELECT * FROM (SELECT due, head_id FROM lane INDEXED BY lane_due WHERE session = :session AND blocked = 0 "
+        f"AND priority = {p} AND new = {new} ORDER BY due LIMIT 1)"
+        for p in range(10)
+    )
+    return " UNION ALL ".join(arms) + " ORDER BY due LIMIT 1"
+
+
+_EARLIEST = {0: _earliest(0), 1: _earliest(1)}
+
+
+def next_due(conn: sqlite3.Connection, *, session: str, now: float) -> float | None:
+    """When the next claim may find something, as far as time alone decides (may lie in the past); None if nothing could be claimed."""
+    row = sessions.get(conn, session)
+    until = row.restricted_until if row and row.restricted_until and row.restricted_until > now else None
+    found = []
+    for new, query in _EARLIEST.items():
+        lane = conn.execute(query, {"session": session}).fetchone()
+        if lane is not None:
+            limited = until is not None and (new or (row and row.restricted_everything))
+            found.append(max(lane["due"], until) if limited and until is not None else lane["due"])
+    return min(found, default=None)
+
+
+def queue_status(conn: sqlite3.Connection, *, now: float, session: str | None = None) -> QueueStatus:
+    """The queue of one session, or of all together (then reason and head are of the session that waits longest)."""
+    rows = [row for row in sessions.all_(conn) if session in (None, row.name)]
+    each = [_status(conn, row, now) for row in rows]
+    if len(each) == 1:
+        return each[0]
+    worst = max(each, key=lambda s: (s.reason is not None, s.oldest_age or 0.0), default=None)
+    ages = [s.oldest_age for s in each if s.oldest_age is not None]
+    sent = [s.last_sent_at for s in each if s.last_sent_at is not None]
+    counts, rate = _sum([s.counts for s in each]) or {state.word: 0 for state in State}, sum(s.rate for s in each)
+    return QueueStatus(
+        counts=counts, held=_sum([s.held for s in each]), oldest_age=max(ages, default=None), head=worst.head if worst else None,
+        reason=worst.reason if worst else None, reason_until=worst.reason_until if worst else None, last_sent_at=max(sent, default=None),
+        rate=rate, drain=counts[State.QUEUED.word] / rate if rate else None, in_flight=counts[State.SENDING.word],
+        unconfirmed=counts[State.UNCONFIRMED.word],
+    )  # fmt: skip
+
+
+def _sum(many: list[dict[str, int]]) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for one in many:
+        for name, number in one.items():
+            total[name] = total.get(name, 0) + number
+    return total
+
+
+def _status(conn: sqlite3.Connection, session: SessionRow, now: float) -> QueueStatus:
+    counts = {state.word: 0 for state in State}
+    for row in conn.execute("SELECT labels, value FROM counter WHERE name = 'messages'"):
+        labels = json.loads(row["labels"])
+        if labels["session"] == session.name:
+            counts[labels["state"]] = int(row["value"])
+    held = {
+        row[0]: row[1]
+        for row in conn.execute(
+            "SELECT hold, count(*) FROM outbox WHERE session = ? AND state = 0 AND hold IS NOT NULL GROUP BY hold", (session.name,)
+        )
+    }
+    sent = conn.execute(
+        "SELECT ifnull(sum(count), 0) FROM sent_minute WHERE session = ? AND minute > ?", (session.name, int((now - RATE_WINDOW) // 60))
+    ).fetchone()[0]
+    rate, queued = sent / RATE_WINDOW, counts[State.QUEUED.word]
+    head, reason, until = _head(conn, session, now) if queued else (None, None, None)
+    return QueueStatus(
+        counts=counts, held=held, oldest_age=_oldest(conn, session.name, now), head=head, reason=reason, reason_until=until,
+        last_sent_at=session.last_sent_at, rate=rate, drain=queued / rate if rate else None, in_flight=counts[State.SENDING.word],
+        unconfirmed=counts[State.UNCONFIRMED.word],
+    )  # fmt: skip
+
+
+def _oldest(conn: sqlite3.Connection, session: str, now: float) -> float | None:
+    """Seconds that the longest waiting queued message waits: from its acceptance, or from its send_at."""
+    found = [
+        conn.execute("SELECT min(ord) FROM outbox WHERE session = ? AND state = 0 AND scheduled = ?", (session, scheduled)).fetchone()[0]
+        for scheduled in (0, 1)
+    ]
+    ages = [now - ord_ for ord_ in found if ord_ is not None and ord_ <= now]
+    return max(ages, default=None)
+
+
+def _head(conn: sqlite3.Connection, session: SessionRow, now: float) -> tuple[str | None, str | None, float | None]:
+    """The message that goes next: public id, why it waits, until when."""
+    candidates = []  # (due, head_id, reason, until)
+    restricted = session.restricted_until if session.restricted_until and session.restricted_until > now else None
+    for new, query in _EARLIEST.items():
+        lane = conn.execute(query, {"session": session.name}).fetchone()
+        if lane is not None:
+            limited = restricted is not None and (new or session.restricted_everything)
+            reason, until = (Reason.ACCOUNT_RESTRICTED, restricted) if limited else _in_time(conn, lane, now)
+            candidates.append((lane["due"], lane["head_id"], reason, until))
+    query = "SELECT due, head_id, blocked FROM lane WHERE session = ? AND blocked <> 0 ORDER BY due LIMIT 1"
+    lane = conn.execute(query, (session.name,)).fetchone()
+    if lane is not None:
+        candidates.append((lane["due"], lane["head_id"], Reason.IN_FLIGHT if lane["blocked"] & 1 else Reason.RESOLVING, None))
+    if not candidates:  # all that is queued is held
+        query = "SELECT id, hold FROM outbox WHERE session = ? AND state = 0 AND hold IS NOT NULL ORDER BY id LIMIT 1"
+        row = conn.execute(query, (session.name,)).fetchone()
+        return (_public(conn, row["id"]), row["hold"], None) if row else (None, None, None)
+    _, head, reason, until = min(candidates, key=lambda c: (c[2] is Reason.ACCOUNT_RESTRICTED, c[0]))
+    if session.paused:
+        reason, until = Reason.PAUSED, None
+    elif session.state != "ready" or session.account is None:
+        reason, until = Reason.SESSION_NOT_READY, None
+    return _public(conn, head), reason.value, until
+
+
+def _in_time(conn: sqlite3.Connection, lane: sqlite3.Row, now: float) -> tuple[Reason, float | None]:
+    """Why a lane that nothing blocks still waits: for its time, or for its turn."""
+    if lane["due"] <= now:
+        return Reason.RATE_LIMITED, None
+    row = conn.execute("SELECT send_at FROM outbox WHERE id = ?", (lane["head_id"],)).fetchone()
+    scheduled = row["send_at"] is not None and row["send_at"] >= lane["due"]
+    return (Reason.SCHEDULED if scheduled else Reason.RETRY_BACKOFF), lane["due"]
+
+
+def _public(conn: sqlite3.Connection, rowid: int) -> str:
+    return str(conn.execute("SELECT public FROM outbox WHERE id = ?", (rowid,)).fetchone()[0])

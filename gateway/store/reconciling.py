@@ -1,0 +1,91 @@
+"""Reconciling: which messages the host shall ask the page for, and what its answers change."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Literal
+
+from gateway.message import Key, NotSent, State
+from gateway.store import claims, events, sessions, transitions
+from gateway.store.model import Pending
+from gateway.store.sessions import Fence
+
+#: absent: not on the page, and proven not sent. lost: it was placed, or in another incarnation, and is gone.
+#: waiting: the page has it, or its call still runs.
+Verdict = Literal["absent", "lost", "waiting"]
+
+_PENDING = """SELECT o.id, o.public, o.state, o.reason, o.number, o.attempts, o.key, o.hex, o.recipient, o.address, o.hold, o.timeouts,
+    r.remote, r.pn, r.lid, r.is_group, r.participant, a.placed_at, a.epoch, a.generation, a.incarnation, a.claimed_at
+    FROM outbox o JOIN recipient r ON r.id = o.recipient LEFT JOIN attempt a ON a.message = o.id AND a.number = o.number WHERE """
+
+
+def to_reconcile(conn: sqlite3.Connection, *, session: str, now: float, since: float = 86_400.0, limit: int = 1000) -> list[Pending]:
+    """All that is to be asked for after an attach or in a new document, in this order.
+
+    Every sending and unconfirmed row, however old; rows held as `restored` whose release was asked
+    for; then the sent, delivered and outcome_unknown rows of the last `since` seconds, youngest
+    first. At most `limit` of each of the last two.
+    """
+    rows = conn.execute(_PENDING + "o.session = ? AND o.state IN (1, 2) ORDER BY o.id", (session,)).fetchall()
+    rows += held_asked(conn, session, limit)
+    rows += conn.execute(
+        _PENDING + "o.session = ? AND o.state >= 10 AND o.state_since >= ? AND (o.state IN (10, 11) OR (o.state = 20 AND o.uncertain)) "
+        "ORDER BY o.state_since DESC LIMIT ?",
+        (session, now - since, limit),
+    ).fetchall()
+    return [_pending(row) for row in rows]
+
+
+def held_asked(conn: sqlite3.Connection, session: str, limit: int) -> list[sqlite3.Row]:
+    """Held rows whose release was asked for and which nobody has asked the page for yet."""
+    query = _PENDING + "o.session = ? AND o.state = 0 AND o.hold IS NOT NULL AND o.asked ORDER BY o.id LIMIT ?"
+    return conn.execute(query, (session, limit)).fetchall()
+
+
+def reconciled(
+    conn: sqlite3.Connection,
+    fence: Fence,
+    *,
+    rowid: int,
+    attempt: int,
+    verdict: Verdict,
+    now: float,
+    due: float | None = None,
+    counted: bool = False,
+    max_attempts: int = 0,
+) -> bool:
+    """What the page said of a row that `to_reconcile` gave. Found with an ack → `claims.acked`, with a nack → `claims.nacked`.
+
+    `absent`: queued again under the same id, due at once or at `due`; `counted` counts it as an attempt, of
+    `max_attempts`. `lost`: failed(outcome_unknown). Either leaves a held row held. Returns False,
+    having changed nothing, if the row is not where it was any more. Raises Fenced.
+    """
+    sessions.check(conn, fence)
+    row = claims.mine(conn, fence, rowid, attempt)
+    if row is None:
+        return verdict != "waiting" and _stays_held(conn, fence, rowid, attempt, now)
+    if verdict == "absent":
+        error = NotSent("absent", "it was never handed over: the page does not know it", counted=counted)
+        return claims.sent_not(conn, fence, rowid=rowid, attempt=attempt, error=error, due=due or now, now=now, max_attempts=max_attempts)
+    if verdict == "lost":
+        claims.give_up(conn, row, "it was handed over and WhatsApp's page does not know it any more", now)
+    return True
+
+
+def _stays_held(conn: sqlite3.Connection, fence: Fence, rowid: int, attempt: int, now: float) -> bool:
+    row = transitions.row_of(conn, rowid)
+    if row is None or row["session"] != fence.session or row["state"] != State.QUEUED or not row["asked"] or row["number"] != attempt:
+        return False
+    conn.execute("UPDATE outbox SET asked = 0 WHERE id = ?", (rowid,))
+    events.append(conn, kind="message.still_held", session=fence.session, message=rowid, data={"hold": row["hold"]}, now=now)
+    return True
+
+
+def _pending(row: sqlite3.Row) -> Pending:
+    return Pending(
+        rowid=row["id"], message=row["public"], state=State(row["state"]), reason=row["reason"], attempt=row["number"],
+        attempts=row["attempts"], key=Key.parse(row["key"]) if row["key"] else None, hex=row["hex"], recipient=row["recipient"],
+        address=row["address"], remote=row["remote"], pn=row["pn"], lid=row["lid"], group=bool(row["is_group"]),
+        participant=row["participant"], placed=row["placed_at"] is not None, epoch=row["epoch"] or 0, generation=row["generation"],
+        incarnation=row["incarnation"], claimed_at=row["claimed_at"], timeouts=row["timeouts"], held=row["hold"] is not None,
+    )  # fmt: skip

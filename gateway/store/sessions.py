@@ -1,0 +1,227 @@
+"""Sessions: who is linked, where a session stands, and the epoch that fences off hosts thought dead."""
+
+# ruff: noqa: S608 (what is put into SQL here are constants of this module, never a value)
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from dataclasses import dataclass
+from typing import Literal
+
+from gateway.session import State, allowed
+from gateway.store import counters, events, holds
+from gateway.store.errors import Fenced as Fenced
+from gateway.store.errors import NotFound
+
+#: WhatsApp restricts and does not say for how long: seconds until it is tried again.
+RESTRICTION_GUESS = 3600.0
+#: Seconds between two checks beyond which the time between them counts as unknown, not as healthy.
+CHECK_GAP = 90.0
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """What a host holds: it may write for the session as long as the epoch is this."""
+
+    session: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRow:
+    """A session. Times are wall-clock seconds; `account` is who is linked now, `last_account` who was last."""
+
+    name: str
+    created: float
+    desired: Literal["started", "stopped"]
+    paused: bool
+    state: State
+    state_since: float
+    detail: str | None
+    epoch: int
+    account: str | None
+    account_lid: str | None
+    device: str | None
+    last_account: str | None
+    incarnation: str | None
+    generation: str | None
+    restricted_until: float | None
+    restricted_everything: bool
+    last_accepted: float
+    last_sent_at: float | None
+    last_health_at: float | None
+    healthy: bool | None
+    complaints: list[str]
+
+
+def ensure(conn: sqlite3.Connection, *, name: str, now: float) -> bool:
+    """Create the session if there is none of that name. Returns whether it is new."""
+    cursor = conn.execute("INSERT INTO session(name, created, state_since) VALUES (?, ?, ?) ON CONFLICT(name) DO NOTHING", (name, now, now))
+    return cursor.rowcount == 1
+
+
+def attach_host(conn: sqlite3.Connection, *, name: str, now: float) -> Fence:
+    """A host starts, under its slot's flock: raise the epoch, so that its predecessors can change nothing any more."""
+    ensure(conn, name=name, now=now)
+    row = conn.execute("UPDATE session SET epoch = epoch + 1 WHERE name = ? RETURNING epoch", (name,)).fetchone()
+    events.append(conn, kind="session.host", session=name, data={"epoch": row["epoch"]}, now=now)
+    return Fence(name, row["epoch"])
+
+
+def check(conn: sqlite3.Connection, fence: Fence) -> None:
+    """First line of every write of a host. Raises Fenced."""
+    row = conn.execute("SELECT epoch FROM session WHERE name = ?", (fence.session,)).fetchone()
+    if row is None or row[0] != fence.epoch:
+        raise Fenced(f"epoch {fence.epoch} of session {fence.session} is over: {row[0] if row else 'the session is gone'}")
+
+
+def get(conn: sqlite3.Connection, name: str) -> SessionRow | None:
+    """One session."""
+    row = conn.execute("SELECT * FROM session WHERE name = ?", (name,)).fetchone()
+    return _session(row) if row else None
+
+
+def all_(conn: sqlite3.Connection) -> list[SessionRow]:
+    """All sessions by name."""
+    return [_session(row) for row in conn.execute("SELECT * FROM session ORDER BY name")]
+
+
+def set_state(conn: sqlite3.Connection, fence: Fence, *, state: State, now: float, detail: str | None = None) -> bool:
+    """Move to `state`, guarded by the old one. Returns False if it is there already (the detail is renewed) or may not follow.
+
+    Raises Fenced.
+    """
+    check(conn, fence)
+    return _move(conn, fence.session, state, now, detail)
+
+
+def force_state(conn: sqlite3.Connection, *, name: str, state: State, now: float, detail: str | None = None) -> bool:
+    """The same for the watchdog, which holds no fence: recovering, quarantined, stopped."""
+    return _move(conn, name, state, now, detail)
+
+
+def _move(conn: sqlite3.Connection, name: str, state: State, now: float, detail: str | None) -> bool:
+    row = conn.execute("SELECT state FROM session WHERE name = ?", (name,)).fetchone()
+    if row is None:
+        raise NotFound(f"there is no session {name}")
+    old = State(row["state"])
+    if old is state:
+        conn.execute("UPDATE session SET detail = ? WHERE name = ?", (detail, name))
+        return False
+    if not allowed(old, state):
+        return False
+    conn.execute(
+        "UPDATE session SET state = ?, state_since = ?, detail = ? WHERE name = ? AND state = ?",
+        (state.value, now, detail, name, old.value),
+    )
+    events.append(conn, kind=f"session.{state.value}", session=name, data={"from": old.value, "detail": detail}, now=now)
+    return True
+
+
+def linked(
+    conn: sqlite3.Connection,
+    fence: Fence,
+    *,
+    account: str,
+    lid: str | None,
+    device: str | None,
+    incarnation: str,
+    generation: str,
+    now: float,
+) -> None:
+    """This account is logged in. Call it after each attach, before the first claim. Raises Fenced.
+
+    Rows accepted before any login become its own; those of another account are held
+    (`other_account`), its own held ones go free.
+    """
+    check(conn, fence)
+    before = get(conn, fence.session)
+    assert before is not None
+    conn.execute(
+        "UPDATE session SET account = ?, account_lid = ?, device = ?, last_account = ?, incarnation = ?, generation = ? WHERE name = ?",
+        (account, lid, device, account, incarnation, generation, fence.session),
+    )
+    if before.last_account != account:
+        holds.account_changed(conn, session=fence.session, account=account, now=now)
+    if before.account != account:
+        conn.execute("UPDATE session SET restricted_until = NULL, restricted_everything = 0 WHERE name = ?", (fence.session,))
+        events.append(conn, kind="session.linked", session=fence.session, data={"account": account, "lid": lid}, now=now)
+
+
+def unlinked(conn: sqlite3.Connection, fence: Fence, *, now: float) -> None:
+    """Nobody is logged in any more. What is accepted from now on is bound to the last account. Raises Fenced."""
+    check(conn, fence)
+    cursor = conn.execute(
+        "UPDATE session SET account = NULL, account_lid = NULL, device = NULL WHERE name = ? AND account IS NOT NULL", (fence.session,)
+    )
+    if cursor.rowcount:
+        events.append(conn, kind="session.unlinked", session=fence.session, now=now)
+
+
+def pause(conn: sqlite3.Connection, name: str, now: float) -> None:
+    """Claim nothing until resumed. Raises NotFound."""
+    _set(conn, name, "paused", 1, "session.paused", now)
+
+
+def resume(conn: sqlite3.Connection, name: str, now: float) -> None:
+    """The inverse. Raises NotFound."""
+    _set(conn, name, "paused", 0, "session.resumed", now)
+
+
+def set_desired(conn: sqlite3.Connection, name: str, desired: Literal["started", "stopped"], now: float) -> None:
+    """What the operator wants of its processes. Raises NotFound."""
+    _set(conn, name, "desired", desired, f"session.desired_{desired}", now)
+
+
+def _set(conn: sqlite3.Connection, name: str, column: Literal["paused", "desired"], value: object, kind: str, now: float) -> None:
+    cursor = conn.execute(f"UPDATE session SET {column} = ? WHERE name = ? AND {column} <> ?", (value, name, value))
+    if cursor.rowcount:
+        events.append(conn, kind=kind, session=name, now=now)
+    elif get(conn, name) is None:
+        raise NotFound(f"there is no session {name}")
+
+
+def restrict(conn: sqlite3.Connection, fence: Fence, *, until: float | None, everything: bool, now: float) -> None:
+    """WhatsApp limits the account: until then only chats with history are claimed, or none at all.
+
+    `until` None: WhatsApp did not say, an hour is assumed. `claims.sent_not` and `claims.nacked` call it by themselves. Raises Fenced.
+    """
+    check(conn, fence)
+    until = now + RESTRICTION_GUESS if until is None else until
+    conn.execute(
+        "UPDATE session SET restricted_until = max(ifnull(restricted_until, 0), ?), "
+        "restricted_everything = CASE WHEN restricted_until > ? THEN max(restricted_everything, ?) ELSE ? END WHERE name = ?",
+        (until, now, int(everything), int(everything), fence.session),
+    )
+    counters.bump(conn, "restrictions_total", {"session": fence.session})
+    events.append(conn, kind="session.restricted", session=fence.session, data={"until": until, "everything": everything}, now=now)
+
+
+def record_health(conn: sqlite3.Connection, *, session: str, healthy: bool, complaints: list[str], now: float) -> bool:
+    """The verdict of a full check, or of a change between two. Returns whether the verdict changed. Raises NotFound."""
+    before = get(conn, session)
+    if before is None:
+        raise NotFound(f"there is no session {session}")
+    conn.execute(
+        "UPDATE session SET healthy = ?, complaints = ?, last_health_at = ? WHERE name = ?",
+        (int(healthy), json.dumps(complaints), now, session),
+    )
+    if before.last_health_at is not None and 0 < now - before.last_health_at <= CHECK_GAP:
+        counters.bump(conn, "session_seconds_total", {"session": session}, now - before.last_health_at)
+        if before.healthy:
+            counters.bump(conn, "session_healthy_seconds_total", {"session": session}, now - before.last_health_at)
+    if before.healthy is not healthy:
+        kind = "session.healthy" if healthy else "session.unhealthy"
+        events.append(conn, kind=kind, session=session, data={"complaints": complaints}, now=now)
+    return before.healthy is not healthy
+
+
+def _session(row: sqlite3.Row) -> SessionRow:
+    values = dict(row)
+    for name in ("paused", "restricted_everything"):
+        values[name] = bool(values[name])
+    values["healthy"] = None if values["healthy"] is None else bool(values["healthy"])
+    values["state"] = State(values["state"])
+    values["complaints"] = json.loads(values["complaints"] or "[]")
+    return SessionRow(**values)

@@ -1,0 +1,278 @@
+"""The writer: one thread per process that commits what is waiting together, and answers after the sync.
+
+A commit costs a sync; so all operations that wait while one is under way go into the next
+transaction, each under a savepoint of its own. The queue is drained late: after the write lock was got.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import structlog
+
+from gateway.beat import boot_time
+from gateway.message import IllegalTransition
+from gateway.store import counters, database
+from gateway.store.database import Full, Locked
+
+T = TypeVar("T")
+Operation = Callable[[sqlite3.Connection], T]
+log = structlog.get_logger()
+
+#: Operations that go into one transaction at most: beyond 200 rows a commit gets no cheaper, and others wait for the lock.
+BATCH = 200
+#: Exit status after a COMMIT that failed while syncing (EX_IOERR).
+SYNC_FAILED = 74
+
+
+class QueueFull(Exception):
+    """More operations wait for the database than the writer takes."""
+
+
+class Closed(Exception):
+    """The writer was closed before it came to the operation: nothing of it happened."""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    operation: Operation[Any]
+    future: asyncio.Future[Any]
+    ring: Collection[str]
+    outside: bool  #: between transactions, with no savepoint
+    result: Any = None
+    error: BaseException | None = None
+
+
+class Writer:
+    """Owns the thread and its connection. Use it as `async with`.
+
+    `ring` is called after each commit, from the thread, with the names whose bells are to ring.
+    `deadline`: seconds to wait for the write lock. `pause`: seconds to stand back after each batch,
+    so that others get the lock (0.0005 for the API). `limit`: operations that may wait. `ballast`:
+    a file that is given up when the disk is full, so that outcomes can still be written.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        ring: Callable[[frozenset[str]], None] = lambda names: None,
+        deadline: float = 5.0,
+        pause: float = 0.0,
+        limit: int = 10_000,
+        ballast: Path | None = None,
+    ) -> None:
+        self._path, self._ring, self._deadline, self._pause = path, ring, deadline, pause
+        self._limit, self._ballast = limit, ballast
+        self._waiting: deque[_Waiting] = deque()
+        self._wake = threading.Condition()
+        self._closing = False
+        self._thread: threading.Thread | None = None
+        self._conn: sqlite3.Connection | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def __aenter__(self) -> Self:
+        self._loop = asyncio.get_running_loop()
+        # in a thread: migrations may wait for the lock, and the main loop never waits for the database
+        self._conn = await self._loop.run_in_executor(None, lambda: database.open_database(self._path, deadline=max(10.0, self._deadline)))
+        self._thread = threading.Thread(target=self._work, name="writer", daemon=True)
+        self._thread.start()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Commit what waits, end the thread, close the connection."""
+        with self._wake:
+            self._closing = True
+            self._wake.notify()
+        if self._thread is not None and self._loop is not None:
+            await self._loop.run_in_executor(None, self._thread.join)
+            self._thread = None
+        if self._conn is not None:
+            self._conn.close()
+            self._conn = None
+
+    async def run(self, operation: Operation[T], *, ring: Collection[str] = ()) -> T:
+        """Carry the operation out in the next transaction; returns after its commit is synced, then rings.
+
+        What the operation raises undoes that operation alone and is raised here. Raises Locked, Full
+        (nothing happened), QueueFull, Closed. A caller that is cancelled does not stop the operation.
+        """
+        result: T = await self._enqueue(operation, ring, outside=False)
+        return result
+
+    async def between(self, operation: Operation[T]) -> T:
+        """Carry the operation out between two transactions: for maintenance, which cannot run inside one."""
+        result: T = await self._enqueue(operation, (), outside=True)
+        return result
+
+    def _enqueue(self, operation: Operation[Any], ring: Collection[str], outside: bool) -> asyncio.Future[Any]:
+        assert self._loop is not None, "the writer is not open"
+        future: asyncio.Future[Any] = self._loop.create_future()
+        with self._wake:
+            if self._closing:
+                raise Closed("the writer is closed")
+            if len(self._waiting) >= self._limit:
+                raise QueueFull(f"{self._limit} operations wait for the database")
+            self._waiting.append(_Waiting(operation, future, ring, outside))
+            self._wake.notify()
+        return future
+
+    # -- in the thread
+
+    def _work(self) -> None:
+        while True:
+            with self._wake:
+                while not self._waiting and not self._closing:
+                    self._wake.wait()
+                if not self._waiting:
+                    return
+                outside = self._waiting[0].outside
+            batch = self._outside() if outside else self._transaction()
+            self._answer(batch)
+            if self._pause and not self._closing:
+                time.sleep(self._pause)
+
+    def _drain(self, most: int) -> list[_Waiting]:
+        """The operations at the front of the queue that go into one transaction."""
+        batch: list[_Waiting] = []
+        with self._wake:
+            while self._waiting and len(batch) < most and not self._waiting[0].outside:
+                batch.append(self._waiting.popleft())
+        return batch
+
+    def _outside(self) -> list[_Waiting]:
+        assert self._conn is not None
+        with self._wake:
+            one = self._waiting.popleft()
+        try:
+            one.result = one.operation(self._conn)
+        except Exception as error:
+            database.rollback(self._conn)
+            one.error = error
+        return [one]
+
+    def _transaction(self) -> list[_Waiting]:
+        assert self._conn is not None
+        with self._wake:
+            were = len(self._waiting)
+        try:
+            database.begin(self._conn, boot_time() + self._deadline)
+        except (Locked, Full, sqlite3.Error) as error:
+            return _failed(self._drain(were), error)  # those that came meanwhile get a deadline of their own
+        batch = self._drain(BATCH)
+        try:
+            self._carry_out(batch)
+        except Full as error:
+            if self._ballast is None or not database.drop_ballast(self._ballast):
+                return _failed(batch, error)
+            log.warning("The disk is full: the ballast was given up", path=str(self._ballast))
+            try:
+                database.begin(self._conn, boot_time() + self._deadline)
+                self._carry_out(batch)
+            except Exception as again:
+                database.rollback(self._conn)
+                return _failed(batch, again)
+        except Exception as error:  # whatever it is, the thread lives on and every caller hears of it
+            database.rollback(self._conn)
+            return _failed(batch, error)
+        names = frozenset(name for one in batch if one.error is None for name in one.ring)
+        if names:
+            self._ring(names)
+        return batch
+
+    def _carry_out(self, batch: list[_Waiting]) -> None:
+        """All of the batch and the COMMIT. Raises Full; anything else that fails the COMMIT ends the process."""
+        assert self._conn is not None
+        for one in batch:
+            one.result, one.error = None, None
+            self._one(self._conn, one)
+        try:
+            database.commit(self._conn)
+        except database.CommitFailed as error:
+            # nobody knows whether it is on the disk: answer nothing, exit, let recovery decide
+            log.critical("A commit failed while syncing; exiting", error=str(error))
+            os._exit(SYNC_FAILED)
+
+    def _one(self, conn: sqlite3.Connection, one: _Waiting) -> None:
+        conn.execute("SAVEPOINT operation")
+        try:
+            one.result = one.operation(conn)
+        except Exception as error:
+            if not conn.in_transaction:  # SQLite has rolled all of it back by itself
+                raise Full("the disk is full") if isinstance(error, sqlite3.Error) and database.full(error) else error from error
+            if isinstance(error, sqlite3.Error) and database.full(error):
+                database.rollback(conn)
+                raise Full("the disk is full") from error
+            conn.execute("ROLLBACK TO operation")
+            if isinstance(error, IllegalTransition):
+                counters.bump(conn, "illegal_transitions_total", {})
+                log.error("An illegal transition was refused", error=str(error))
+            one.error = error
+        conn.execute("RELEASE operation")
+
+    def _answer(self, batch: list[_Waiting]) -> None:
+        """One call into the loop for the whole batch."""
+        assert self._loop is not None
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
+            self._loop.call_soon_threadsafe(_resolve, batch)
+
+
+def _failed(batch: list[_Waiting], error: BaseException) -> list[_Waiting]:
+    for one in batch:
+        one.result, one.error = None, error
+    return batch
+
+
+def _resolve(batch: list[_Waiting]) -> None:
+    for one in batch:
+        if one.future.done():  # its caller was cancelled
+            continue
+        if one.error is not None:
+            one.future.set_exception(one.error)
+        else:
+            one.future.set_result(one.result)
+
+
+class Reader:
+    """One thread with a connection that only reads; each operation sees one snapshot. Use it as `async with`, after a Writer has opened."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="reader")
+        self._conn: sqlite3.Connection | None = None
+
+    async def __aenter__(self) -> Self:
+        self._conn = await asyncio.get_running_loop().run_in_executor(self._executor, database.open_reader, self._path)
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        conn, self._conn = self._conn, None
+        if conn is not None:
+            await asyncio.get_running_loop().run_in_executor(self._executor, conn.close)
+        self._executor.shutdown(wait=False)
+
+    async def run(self, operation: Operation[T]) -> T:
+        """Carry the operation out in the reader's thread. What it raises is raised here."""
+        return await asyncio.get_running_loop().run_in_executor(self._executor, self._read, operation)
+
+    def _read(self, operation: Operation[T]) -> T:
+        assert self._conn is not None, "the reader is not open"
+        self._conn.execute("BEGIN")
+        try:
+            return operation(self._conn)
+        finally:
+            database.rollback(self._conn)
