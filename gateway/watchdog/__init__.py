@@ -1,0 +1,1 @@
+"""The watchdog: decides what must die. supervisord alone restarts it."""

@@ -1,0 +1,70 @@
+"""Kills a program through supervisord, after a look at who holds the database's write lock."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from gateway import beat
+from gateway.settings import Settings
+from gateway.slot import stopped
+from gateway.supervision import Fault, Program, Supervisor, Unreachable
+from gateway.watchdog.locks import write_lock_holder
+
+#: Tries, and seconds between them, while supervisord does not answer.
+TRIES, PAUSE = 5, 1.0
+#: Seconds after a lock holder's death before others are judged: a silence that it caused ends by then.
+AFTER_HOLDER = 2.0
+
+log = structlog.get_logger()
+
+
+class Killer:
+    """The only hand that kills. `programs` is the watchdog's newest list."""
+
+    def __init__(self, settings: Settings, supervisor: Supervisor) -> None:
+        self._settings, self._supervisor = settings, supervisor
+        self.programs: dict[str, Program] = {}
+        self.killed: set[int] = set()  #: pids that died by this hand: their end is no surprise
+
+    async def kill(self, program: Program) -> bool:
+        """Kill this process of the program, and nothing that came after it. False if there was nothing to kill any more.
+
+        A stopped or silent holder of the write lock dies first, and the program is then spared if it speaks again
+        within two seconds. Raises Unreachable, Fault, TimeoutError.
+        """
+        holder = self._guilty_holder()
+        if holder is not None and holder.name != program.name:
+            log.warning("The database's write lock is held by a process that does not move", process=holder.name, pid=holder.pid)
+            await self._kill(holder)
+            await asyncio.sleep(AFTER_HOLDER)
+            if not program.name.startswith("chromium-") and not self._silent(program):
+                return False
+        return await self._kill(program)
+
+    def _guilty_holder(self) -> Program | None:
+        pid = write_lock_holder(self._settings.database)
+        for program in self.programs.values():
+            if pid is not None and program.pid == pid and (stopped(pid) or self._silent(program)):
+                return program
+        return None
+
+    def _silent(self, program: Program) -> bool:
+        found = beat.read(self._settings.beat(program.name))
+        return found is None or found.pid != program.pid or found.age() > beat.SILENT
+
+    async def _kill(self, program: Program) -> bool:
+        assert program.pid is not None
+        self.killed.add(program.pid)
+        log.warning("Killing a process", process=program.name, pid=program.pid)
+        for left in reversed(range(TRIES)):
+            try:
+                return await self._supervisor.kill(program.name, program.pid)
+            except Unreachable:
+                if not left:
+                    raise
+            except Fault:
+                return False  # supervisord does not know it (any more)
+            await asyncio.sleep(PAUSE)
+        return False

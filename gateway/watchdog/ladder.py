@@ -1,0 +1,199 @@
+"""The recovery ladder as a state machine: fed with findings and the time, it answers the next steps. Pure.
+
+One ladder a session, one recovery at a time. It begins at the rung that fits the evidence, climbs when a rung had
+its time and the evidence is still bad, and after the last one waits in quarantine, for a time that
+grows to a cap, and tries again: it never gives up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from gateway.watchdog.judge import Finding, Rung
+
+#: Seconds after which a rung counts as tried in vain, if the evidence is bad by then. For the kills: the start
+#: deadlines of what they restart (5 s, 20 s) and some for the page; a rung that works closes the recovery at once.
+PATIENCE: dict[Rung, float] = {
+    Rung.NUDGE: 10.0,
+    Rung.RELOAD_PAGE: 30.0,
+    Rung.RESPAWN_HOST: 10.0,
+    Rung.RELAUNCH_CHROMIUM: 30.0,
+    Rung.RESPAWN_BOTH: 40.0,
+    Rung.QUARANTINE: 0.0,
+}
+#: A recovery whose evidence is neither bad nor good (a sync that goes on, an outage) is closed after this many seconds.
+LONGEST = 900.0
+#: First wait in quarantine, in seconds; it doubles with each recovery that failed.
+BACKOFF = 15.0
+#: The longest wait in quarantine: what healed by itself is noticed at once anyway, as evidence is looked at all the time.
+BACKOFF_MAX = 600.0
+
+#: rung in vain → the next. A respawned host does nothing for a page that answers and is ill; a reload nothing for one that is mute.
+NEXT: dict[Rung, Rung] = {
+    Rung.NUDGE: Rung.RELOAD_PAGE,
+    Rung.RELOAD_PAGE: Rung.RELAUNCH_CHROMIUM,
+    Rung.RESPAWN_HOST: Rung.RELAUNCH_CHROMIUM,
+    Rung.RELAUNCH_CHROMIUM: Rung.RESPAWN_BOTH,
+    Rung.RESPAWN_BOTH: Rung.QUARANTINE,
+}
+
+Status = Literal["succeeded", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """Begin a recovery row; `recovery` is the id of one that the API opened already."""
+
+    cause: str
+    strategy: Rung | None
+    recovery: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Do:
+    """Carry out a rung; `done`: what it would kill died by itself, so it is only written down."""
+
+    rung: Rung
+    done: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """End the recovery row."""
+
+    status: Status
+    detail: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantine:
+    """All rungs failed: hands off until `until` (boot clock), and alert."""
+
+    until: float
+    cause: str
+
+
+Step = Open | Do | Close | Quarantine
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Somebody asked for a recovery: with a strategy that rung and no other, else the ladder decides."""
+
+    strategy: Rung | None
+    recovery: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """The recovery that runs now; times by the boot clock."""
+
+    cause: str
+    began: float
+    rung: Rung
+    rung_at: float
+    ceiling: Rung
+    only: bool = False  #: the operator chose the rung: no other is tried
+    tried: tuple[Rung, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ladder:
+    """State of a session's ladder."""
+
+    attempt: Attempt | None = None
+    failures: int = 0  #: recoveries that failed in a row
+    resume_at: float = 0.0  #: before this moment nothing is begun
+    quarantined: bool = False
+
+
+def advance(
+    ladder: Ladder,
+    *,
+    now: float,
+    finding: Finding | None,
+    back: bool,
+    hands_off: bool = False,
+    missed: bool = False,
+    request: Request | None = None,
+) -> tuple[Ladder, list[Step]]:
+    """The next state and what to do for it.
+
+    `back`: the session serves again, by evidence younger than the last rung. `missed`: the host did not carry
+    out the command it was given. `hands_off`: the operator stopped the session, so nothing is begun and what runs ends.
+    """
+    if ladder.attempt is not None:
+        return _go_on(ladder, ladder.attempt, now, finding, back, hands_off, missed)
+    if request is not None:
+        rung = request.strategy or (finding.rung if finding and finding.rung is not Rung.QUARANTINE else Rung.NUDGE)
+        ceiling = finding.ceiling if finding and not request.strategy else Rung.QUARANTINE
+        return _begin(ladder, now, "requested", rung, ceiling, request, only=request.strategy is not None)
+    if hands_off:
+        return replace(ladder, failures=0, resume_at=0.0, quarantined=False), []
+    if finding is None:
+        if back and ladder.failures:
+            return replace(ladder, failures=0, resume_at=0.0, quarantined=False), []
+        return ladder, []
+    if now < ladder.resume_at and not (finding.ended and not ladder.quarantined):
+        return ladder, []
+    if finding.rung is Rung.QUARANTINE:
+        return _refuse(ladder, now, finding)
+    return _begin(ladder, now, finding.cause, finding.rung, finding.ceiling, None, done=finding.ended)
+
+
+def _begin(
+    ladder: Ladder, now: float, cause: str, rung: Rung, ceiling: Rung, request: Request | None, *, only: bool = False, done: bool = False
+) -> tuple[Ladder, list[Step]]:
+    attempt = Attempt(cause, now, rung, now, max(ceiling, rung, key=lambda r: r.height), only, (rung,))
+    opened = Open(cause, request.strategy if request else None, request.recovery if request else None)
+    return replace(ladder, attempt=attempt), [opened, Do(rung, done)]
+
+
+def _refuse(ladder: Ladder, now: float, finding: Finding) -> tuple[Ladder, list[Step]]:
+    """Nothing that we can do mends it: the row says so, and the wait begins at once."""
+    ended, steps = _fail(ladder, now, finding.cause, "no restart mends this")
+    return ended, [Open(finding.cause, None), *steps]
+
+
+def _go_on(
+    ladder: Ladder, a: Attempt, now: float, finding: Finding | None, back: bool, hands_off: bool, missed: bool
+) -> tuple[Ladder, list[Step]]:
+    if hands_off:
+        return Ladder(), [Close("failed", "the operator stopped the session meanwhile")]
+    if back:
+        return Ladder(), [Close("succeeded", None)]
+    if missed and not a.only:
+        return _climb(ladder, a, now, Rung.RESPAWN_HOST)
+    if missed:
+        return _fail(ladder, now, a.cause, "the host did not carry it out")
+    if now - a.began > LONGEST:
+        # neither good nor bad all the time, as in an outage: no reason to punish, a new finding may begin at once
+        return replace(ladder, attempt=None), [Close("failed", "the session did not come back; nothing that a restart would mend was seen")]
+    if finding is None or now - a.rung_at < PATIENCE[a.rung]:
+        return ladder, []
+    if a.only:
+        return _fail(ladder, now, a.cause, f"after {a.rung} still: {finding.cause}")
+    ceiling = min(a.ceiling, finding.ceiling, key=lambda r: r.height)
+    # the evidence may have become worse meanwhile: no gentler rung than it asks for
+    return _climb(ladder, replace(a, ceiling=ceiling), now, max(NEXT[a.rung], finding.rung, key=lambda r: r.height))
+
+
+def _climb(ladder: Ladder, a: Attempt, now: float, rung: Rung) -> tuple[Ladder, list[Step]]:
+    if rung.height > a.ceiling.height or rung is Rung.QUARANTINE:
+        return _fail(ladder, now, a.cause, f"tried {', '.join(a.tried)}")
+    if rung in a.tried:  # a respawned host that misses its command again
+        return _climb(ladder, a, now, NEXT[rung])
+    return replace(ladder, attempt=replace(a, rung=rung, rung_at=now, tried=(*a.tried, rung))), [Do(rung)]
+
+
+def _fail(ladder: Ladder, now: float, cause: str, detail: str) -> tuple[Ladder, list[Step]]:
+    """Close the row and wait. Only what reached the last rung, or cannot be mended, is a quarantine."""
+    failures = ladder.failures + 1
+    until = now + min(BACKOFF * 2.0 ** min(failures - 1, 16), BACKOFF_MAX)
+    a = ladder.attempt
+    grave = a is None or Rung.RESPAWN_BOTH in a.tried
+    steps: list[Step] = [Close("failed", detail)]
+    if grave:
+        steps.append(Quarantine(until, cause))
+    return Ladder(None, failures, until, ladder.quarantined or grave), steps

@@ -1,0 +1,264 @@
+"""One session under watch: gathers its facts, feeds its ladder, carries out what the ladder answers."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from gateway import beat
+from gateway.beat import boot_time
+from gateway.session import Evidence, State, complaints
+from gateway.settings import Settings
+from gateway.slot import read_launch, stopped
+from gateway.store import commands, sessions
+from gateway.supervision import Program
+from gateway.watchdog.judge import UNLINKED, Facts, Finding, Rung, back_in_service, judge
+from gateway.watchdog.killer import Killer
+from gateway.watchdog.ladder import Close, Do, Ladder, Open, Quarantine, Request, Step, advance
+from gateway.watchdog.records import Records, Row
+
+#: Seconds that the host has to carry out a command; looking for it costs it at most one, a reload some.
+OBEY = {Rung.NUDGE: 5.0, Rung.RELOAD_PAGE: 10.0}
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Health:
+    """The verdict of the last full check."""
+
+    healthy: bool
+    at: float  #: boot clock
+
+
+class SlotWatch:
+    """A session's watch. Lives as long as the watchdog; close() cancels a rung under way."""
+
+    def __init__(self, settings: Settings, session: str, records: Records, killer: Killer) -> None:
+        self.session = session
+        self.host, self.chromium = f"browser-{session}", f"chromium-{session}"
+        self._settings, self._records, self._killer = settings, records, killer
+        self._ladder = Ladder()
+        self._row: Row | None = None
+        self._rung: asyncio.Task[bool] | None = None  # gives whether the host missed its command
+        self._acted_at = 0.0  # boot clock: only younger evidence says whether the last rung worked
+        self._ended: Finding | None = None
+        self._request: Request | None = None
+        self._was_linked = False
+        self._evidence: Evidence | None = None
+        self._down = False
+        self._checked: Health | None = None
+        self.desired_down = False
+
+    # -- what others tell it
+    def ended(self, program: str) -> None:
+        """A process of the slot ended by itself; supervisord restarts it."""
+        if program == self.chromium:
+            self._ended = Finding("chromium_exited", Rung.RELAUNCH_CHROMIUM, ended=True)
+        elif self._ended is None:
+            self._ended = Finding("host_exited", Rung.RESPAWN_HOST, ended=True)
+
+    def request(self, strategy: str | None, recovery: int | None) -> None:
+        """Somebody asks for a recovery. Raises ValueError for a strategy that is none."""
+        self._request = Request(Rung(strategy) if strategy else None, recovery)
+
+    def facts_for_beat(self) -> dict[str, Any]:
+        """What the watchdog's beat says of this session: for /api/health, while the database may be stuck."""
+        a = self._ladder.attempt
+        said: dict[str, Any] = {"failures": self._ladder.failures, "quarantined": self._ladder.quarantined}
+        if a is not None:
+            said |= {"cause": a.cause, "rung": a.rung, "recovery": self._row.id if self._row else None}
+        elif self._ladder.failures:
+            said["resume_at"] = self._ladder.resume_at
+        return said
+
+    # -- the look
+    def look(self, programs: dict[str, Program], now: float) -> None:
+        """Judge, and begin or go on with what has to be done. Never waits. `now` is boot time."""
+        facts = self._facts(programs, now)
+        self._note_down(facts)
+        if facts.evidence is not None:
+            self._evidence = facts.evidence
+        self._check(facts)
+        if self._rung is not None and not self._rung.done():
+            return
+        missed = self._rung is not None and not self._rung.cancelled() and self._rung.exception() is None and self._rung.result()
+        self._rung = None
+        finding = self._ended or judge(facts)
+        if self._ended is not None and facts.hands_off:
+            finding = None
+        self._ended = None
+        request, self._request = self._request, None
+        if self._ladder.attempt is not None and request is not None:
+            self._adopt(request)
+            request = None
+        self._ladder, steps = advance(
+            self._ladder, now=now, finding=finding, back=self._back(facts), hands_off=facts.hands_off, missed=missed, request=request
+        )
+        for step in steps:
+            self._take(step, facts)
+
+    def _facts(self, programs: dict[str, Program], now: float) -> Facts:
+        host, chromium = programs.get(self.host), programs.get(self.chromium)
+        found = beat.read(self._settings.beat(self.host))
+        if found is not None and (host is None or host.pid != found.pid):
+            found = None  # a predecessor's last words
+        evidence = _evidence(found)
+        launch = read_launch(self._settings.data, self.session) if chromium is None or chromium.pid is None else None
+        return Facts(
+            now=now,
+            host=host,
+            chromium=chromium,
+            beat_at=found.at if found else None,
+            evidence=evidence,
+            chromium_stopped=bool(chromium and chromium.pid and stopped(chromium.pid)),
+            refused=launch.refused if launch else None,
+            desired_down=self.desired_down,
+            send_timeout=self._settings.send_timeout,
+            memory_limit=self._settings.chromium_memory_limit,
+        )
+
+    def _back(self, f: Facts) -> bool:
+        """Whether evidence that is younger than the last rung, and of today's processes, shows the session in service."""
+        e = f.evidence
+        if e is None or f.beat_at is None or f.now - f.beat_at > beat.SILENT or (e.answered_at or 0.0) <= self._acted_at:
+            return False
+        if f.chromium is None or (e.chromium_pid is not None and e.chromium_pid != f.chromium.pid):
+            return False
+        healthy = not complaints(e, f.now, f.send_timeout)
+        return back_in_service(f, healthy, self._was_linked)
+
+    def _check(self, f: Facts) -> None:
+        """The full check, each health interval and whenever the verdict changes."""
+        said = complaints(f.evidence if f.beat_at is not None and f.now - f.beat_at <= beat.SILENT else None, f.now, f.send_timeout)
+        healthy = not said
+        last = self._checked
+        if f.hands_off or (last is not None and last.healthy == healthy and f.now - last.at < self._settings.health_interval):
+            return
+        self._checked = Health(healthy, f.now)
+        if healthy:
+            log.info("Session health check passed", session=self.session)
+        elif judge(f) is not None or self._ended is not None or self._ladder.attempt is not None:
+            log.warning("Session health check failed, attempting to recover", session=self.session, reasons=said)
+        else:
+            log.info("The session is not healthy, and no recovery would mend it", session=self.session, reasons=said)
+        at, session = time.time(), self.session
+        self._records.note(lambda conn: sessions.record_health(conn, session=session, healthy=healthy, complaints=said, now=at))
+
+    def _note_down(self, f: Facts) -> None:
+        """Write down once that the operator stopped the session: its host cannot say so any more."""
+        down = f.hands_off and (f.host is None or f.host.pid is None)
+        if down and not self._down:
+            self._force(State.STOPPED, "stopped by the operator")
+        self._down = down
+
+    # -- carrying out
+    def _take(self, step: Step, f: Facts) -> None:
+        at = time.time()
+        match step:
+            case Open(cause, strategy, recovery):
+                e = self._evidence
+                self._was_linked = e is not None and e.state not in UNLINKED and (e.account is not None or e.state is State.READY)
+                self._row = self._records.opened(self.session, cause=cause, strategy=strategy, now=at, id=recovery)
+                log.warning("Starting session recovery...", session=self.session, cause=cause, strategy=strategy)
+                self._force(State.RECOVERING, cause)
+            case Do(rung, done):
+                assert self._row is not None
+                log.info("Recovery rung", session=self.session, rung=rung, done_already=done)
+                self._records.tried(self._row, rung, at)
+                self._acted_at = f.now
+                if not done:
+                    self._rung = asyncio.create_task(self._carry_out(rung, f))
+            case Close(status, detail):
+                self._close(status, detail, f)
+            case Quarantine(until, cause):
+                wait = round(until - f.now)
+                log.error("Session quarantined", session=self.session, cause=cause, seconds=wait, reason=f.refused, alert=True)
+                self._force(State.QUARANTINED, f.refused or cause)
+
+    def _close(self, status: str, detail: str | None, f: Facts) -> None:
+        assert self._row is not None
+        self._records.closed(self._row, "succeeded" if status == "succeeded" else "failed", detail, time.time())
+        self._row = None
+        if status == "succeeded":
+            log.info("Session recovery completed successfully", session=self.session)
+        else:
+            log.error("Session recovery failed", session=self.session, reason=detail)
+        if f.evidence is not None and not f.hands_off:
+            self._force(f.evidence.state, None)
+
+    def _force(self, state: State, detail: str | None) -> None:
+        at, session = time.time(), self.session
+
+        def op(conn: sqlite3.Connection) -> None:
+            if sessions.get(conn, session) is not None:
+                sessions.force_state(conn, name=session, state=state, now=at, detail=detail)
+
+        self._records.note(op, "api")
+
+    def _adopt(self, request: Request) -> None:
+        """The API opened a row before ours was written: ours, once written, is that one; another is closed as one too many."""
+        row, at = self._row, time.time()
+        if row is None or request.recovery is None:
+            return
+        other = Row(self.session, request.recovery)
+
+        async def settle() -> None:
+            await row.written.wait()
+            if row.id != other.id:
+                self._records.closed(other, "failed", "another recovery was running", at)
+
+        task = asyncio.create_task(settle())
+        self._settling = task
+
+    async def _carry_out(self, rung: Rung, f: Facts) -> bool:
+        """Do one rung; gives whether the host missed the command. Errors are logged: evidence tells what came of it."""
+        try:
+            if rung in OBEY:
+                return await self._ask_host(rung)
+            targets = {Rung.RESPAWN_HOST: [f.host], Rung.RELAUNCH_CHROMIUM: [f.chromium], Rung.RESPAWN_BOTH: [f.chromium, f.host]}[rung]
+            for program in targets:
+                if program is not None and program.pid is not None:
+                    await self._killer.kill(program)
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            log.error("A recovery rung could not be carried out", session=self.session, rung=rung, reason=reason)
+        self._acted_at = boot_time()
+        return False
+
+    async def _ask_host(self, rung: Rung) -> bool:
+        session, asked = self.session, time.time()
+        id = await self._records.note(
+            lambda conn: commands.ask(
+                conn, session=session, target="browser", kind=rung.value, args={}, now=asked, deadline=asked + OBEY[rung]
+            ),
+            self.host,
+        )
+        # counted from here: while the database was locked nobody could have read it
+        until = boot_time() + OBEY[rung] + 1.0
+        while boot_time() < until:
+            await asyncio.sleep(0.25)
+            row = await self._records.note(lambda conn: commands.get(conn, id))
+            if row is None or row.answered_at is not None:
+                self._acted_at = boot_time()
+                return row is not None and row.error == "deadline"
+        return True
+
+    def close(self) -> None:
+        """Cancel a rung under way; its row is closed as interrupted by the next watchdog."""
+        if self._rung is not None:
+            self._rung.cancel()
+
+
+def _evidence(found: beat.Beat | None) -> Evidence | None:
+    if found is None or "evidence" not in found.facts:
+        return None
+    try:
+        return Evidence.from_dict(found.facts["evidence"])
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None

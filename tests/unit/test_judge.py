@@ -1,0 +1,197 @@
+"""What is wrong with a session, and which rung fits."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.session import Evidence, State, complaints
+from gateway.supervision import Program, ProgramState
+from gateway.watchdog.judge import Facts, Finding, Rung, back_in_service, judge
+
+NOW = 1000.0
+
+
+def program(name: str, up: float = 500.0, state: ProgramState = ProgramState.RUNNING, pid: int | None = 7) -> Program:
+    return Program(name, state, pid, NOW - up if pid else None)
+
+
+HEALTHY = Evidence(
+    session="default",
+    state=State.READY,
+    epoch=1,
+    since=NOW - 400,
+    connected=True,
+    chromium_pid=7,
+    answered_at=NOW - 0.5,
+    round_trip=0.002,
+    canary=None,
+    socket="CONNECTED",
+    stream_mode="MAIN",
+    stream_info="NORMAL",
+    progressed_at=NOW - 390,
+    account="49151@c.us",
+    expected_account="49151@c.us",
+    synced_at=NOW - 390,
+)
+
+
+def facts(evidence: Evidence | None = HEALTHY, **changes: Any) -> Facts:
+    base = Facts(
+        now=NOW, host=program("browser-default"), chromium=program("chromium-default"), beat_at=NOW - 0.4, evidence=evidence
+    )
+    return replace(base, **changes)
+
+
+def with_evidence(**changes: Any) -> Facts:
+    return facts(replace(HEALTHY, **changes))
+
+
+def test_the_healthy_session_is_healthy() -> None:
+    assert complaints(HEALTHY, NOW, 120) == []
+    assert judge(facts()) is None
+
+
+@pytest.mark.parametrize(
+    ("case", "cause", "rung"),
+    [
+        (facts(beat_at=NOW - 5.1), "host_silent", Rung.RESPAWN_HOST),
+        (facts(None, beat_at=None), "host_silent", Rung.RESPAWN_HOST),
+        (with_evidence(crashed=True), "page_crashed", Rung.RELAUNCH_CHROMIUM),
+        (with_evidence(missed=2), "page_unresponsive", Rung.RELAUNCH_CHROMIUM),
+        (with_evidence(asked_at=NOW - 4.1), "page_unresponsive", Rung.RELAUNCH_CHROMIUM),
+        (with_evidence(answered_at=NOW - 5.1), "page_unresponsive", Rung.RELAUNCH_CHROMIUM),
+        (with_evidence(answered_at=None, since=NOW - 21), "page_never_answered", Rung.RELAUNCH_CHROMIUM),
+        (facts(replace(HEALTHY, missed=1), chromium_stopped=True), "chromium_stopped", Rung.RELAUNCH_CHROMIUM),
+        (with_evidence(connected=False, answered_at=NOW - 21), "host_cannot_connect", Rung.RESPAWN_BOTH),
+        (facts(replace(HEALTHY, memory_bytes=110), memory_limit=100), "memory", Rung.RELAUNCH_CHROMIUM),
+        (facts(replace(HEALTHY, memory_bytes=130, oldest_unacked_at=NOW - 1), memory_limit=100), "memory", Rung.RELAUNCH_CHROMIUM),
+        (with_evidence(canary="WPP.chat is gone", canary_failed_since=NOW - 4), "canary", Rung.NUDGE),
+        (with_evidence(socket="OPENING", socket_down_since=NOW - 11), "socket_down", Rung.NUDGE),
+        (with_evidence(oldest_unacked_at=NOW - 121), "unacked", Rung.RELOAD_PAGE),
+        (with_evidence(oldest_unacked_at=NOW - 121, last_ack_at=NOW - 122), "unacked", Rung.RELOAD_PAGE),
+        (with_evidence(state=State.SYNCING, stream_mode="SYNCING", progressed_at=NOW - 121), "sync_stalled", Rung.RELOAD_PAGE),
+        (with_evidence(state=State.STARTING, stream_mode=None, progressed_at=NOW - 121), "start_stalled", Rung.RELOAD_PAGE),
+        (facts(chromium=program("c", state=ProgramState.BACKOFF, pid=None)), "chromium_keeps_ending", Rung.RELAUNCH_CHROMIUM),
+        (facts(host=program("h", state=ProgramState.FATAL, pid=None)), "host_keeps_ending", Rung.RESPAWN_HOST),
+        (facts(refused="an older Chromium"), "chromium_refused", Rung.QUARANTINE),
+    ],
+)
+def test_found(case: Facts, cause: str, rung: Rung) -> None:
+    finding = judge(case)
+    assert finding is not None
+    assert (finding.cause, finding.rung) == (cause, rung)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(with_evidence(missed=1), id="one missed round trip is degraded, no more"),
+        pytest.param(with_evidence(state=State.DEGRADED), id="degraded"),
+        pytest.param(facts(None, beat_at=None, host=program("h", up=4.9)), id="a host within its start deadline"),
+        pytest.param(facts(None, beat_at=None, host=program("h", pid=None, state=ProgramState.EXITED)), id="supervisord restarts the host"),
+        pytest.param(
+            facts(replace(HEALTHY, connected=False, answered_at=NOW - 30), chromium=program("c", up=19)),
+            id="Chromium within its start deadline",
+        ),
+        pytest.param(
+            facts(replace(HEALTHY, missed=3, answered_at=NOW - 15), chromium=program("c", up=10)), id="no kill before the first round trip"
+        ),
+        pytest.param(facts(None, beat_at=None, host=program("h", state=ProgramState.STOPPED, pid=None)), id="the host is stopped"),
+        pytest.param(facts(replace(HEALTHY, crashed=True), desired_down=True), id="the session is stopped"),
+        pytest.param(facts(replace(HEALTHY, missed=2), chromium=program("c", state=ProgramState.STOPPING)), id="Chromium is being stopped"),
+        pytest.param(with_evidence(socket="OPENING", socket_down_since=NOW - 9), id="WhatsApp Web reconnects by itself"),
+        pytest.param(with_evidence(state=State.AWAITING_SCAN, stream_mode="QR", progressed_at=NOW - 9999), id="a QR code on show"),
+        pytest.param(with_evidence(state=State.AWAITING_PASSKEY, stream_mode="QR", progressed_at=NOW - 9999), id="a passkey awaited"),
+        pytest.param(with_evidence(state=State.LOGGED_OUT, account=None, socket=None, stream_mode=None), id="logged out"),
+        pytest.param(with_evidence(state=State.SYNCING, stream_mode="SYNCING", progressed_at=NOW - 100), id="a sync with progress"),
+        pytest.param(with_evidence(oldest_unacked_at=NOW - 119), id="unacked, within the send timeout"),
+        pytest.param(with_evidence(oldest_unacked_at=NOW - 121, last_ack_at=NOW - 1), id="one bad message: others are acked"),
+        pytest.param(with_evidence(oldest_unacked_at=NOW - 500, socket="TIMEOUT", socket_down_since=NOW - 5), id="unacked in an outage"),
+        pytest.param(with_evidence(account="49152@c.us"), id="another account"),
+        pytest.param(with_evidence(canary="not asked"), id="a canary not asked yet"),
+        pytest.param(facts(replace(HEALTHY, memory_bytes=110, oldest_unacked_at=NOW - 1), memory_limit=100), id="memory: wait until idle"),
+    ],
+)
+def test_nothing_found(case: Facts) -> None:
+    assert judge(case) is None
+
+
+def test_an_outage_never_climbs_above_a_nudge() -> None:
+    finding = judge(with_evidence(socket="OPENING", socket_down_since=NOW - 9000, oldest_unacked_at=NOW - 9000))
+    assert finding == Finding("socket_down", Rung.NUDGE, ceiling=Rung.NUDGE)
+
+
+def test_a_page_that_cannot_load_in_an_outage_is_reloaded_at_most() -> None:
+    finding = judge(with_evidence(state=State.STARTING, stream_mode=None, socket=None, account=None, progressed_at=NOW - 500))
+    assert finding is not None
+    assert finding.ceiling is Rung.RELOAD_PAGE
+
+
+@pytest.mark.parametrize(
+    ("case", "healthy", "was_linked", "back"),
+    [
+        (facts(), True, True, True),
+        (with_evidence(state=State.SYNCING, stream_mode="SYNCING"), False, True, False),
+        (with_evidence(state=State.STARTING, stream_mode=None), False, False, True),
+        (with_evidence(state=State.AWAITING_SCAN, stream_mode="QR"), False, True, True),
+        (with_evidence(state=State.AWAITING_SCAN, missed=1), False, False, False),
+        (with_evidence(connected=False), False, False, False),
+        (with_evidence(state=State.STARTING, answered_at=NOW - 6), False, False, False),
+        (facts(None), False, False, False),
+    ],
+)
+def test_back_in_service(case: Facts, healthy: bool, was_linked: bool, back: bool) -> None:
+    assert back_in_service(case, healthy, was_linked) is back
+
+
+ages = st.one_of(st.none(), st.floats(0, 10_000).map(lambda age: NOW - age))
+evidences = st.builds(
+    Evidence,
+    session=st.just("default"),
+    state=st.sampled_from(State),
+    epoch=st.just(1),
+    since=st.floats(0, NOW),
+    connected=st.booleans(),
+    asked_at=ages,
+    answered_at=ages,
+    missed=st.integers(0, 3),
+    crashed=st.booleans(),
+    canary=st.sampled_from([None, "gone"]),
+    canary_failed_since=ages,
+    socket=st.sampled_from([None, "CONNECTED", "OPENING"]),
+    socket_down_since=ages,
+    stream_mode=st.sampled_from([None, "QR", "SYNCING", "MAIN"]),
+    stream_info=st.sampled_from([None, "NORMAL"]),
+    progressed_at=ages,
+    account=st.sampled_from([None, "49151@c.us"]),
+    oldest_unacked_at=ages,
+    last_ack_at=ages,
+)
+
+
+@given(evidences, ages)
+def test_a_healthy_session_is_never_touched(e: Evidence, beat_at: float | None) -> None:
+    if not complaints(e, NOW, 120) and beat_at is not None and NOW - beat_at <= 5 and not (e.asked_at and NOW - e.asked_at > 4):
+        finding = judge(facts(e, beat_at=beat_at))
+        assert finding is None or finding.cause == "canary"
+
+
+@given(evidences, ages, st.sampled_from(ProgramState), st.sampled_from(ProgramState))
+def test_what_the_operator_stopped_is_left_alone(e: Evidence, beat_at: float | None, host: ProgramState, chromium: ProgramState) -> None:
+    case = facts(e, beat_at=beat_at, host=program("h", state=host), chromium=program("c", state=chromium))
+    if {host, chromium} & {ProgramState.STOPPED, ProgramState.STOPPING}:
+        assert judge(case) is None
+
+
+@given(evidences, st.floats(0, 4.9), st.floats(0, 19.9))
+def test_nobody_is_killed_within_its_start_deadline(e: Evidence, host_up: float, chromium_up: float) -> None:
+    case = facts(e, host=program("h", up=host_up), chromium=program("c", up=chromium_up), beat_at=None)
+    finding = judge(case)
+    if finding is not None and finding.rung in (Rung.RELAUNCH_CHROMIUM, Rung.RESPAWN_BOTH):
+        assert e.crashed or (e.answered_at is not None and e.answered_at > NOW - chromium_up)
+    assert finding is None or finding.rung is not Rung.RESPAWN_HOST
