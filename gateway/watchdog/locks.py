@@ -27,7 +27,7 @@ def holder(text: str, inode: str) -> int | None:
     for line in text.splitlines():
         words = line.split()
         # "1: POSIX  ADVISORY  WRITE 4711 fe:01:1234 120 120"; a waiter's line has "->" as its second word
-        if len(words) != 8 or words[3] != "WRITE" or words[5] != inode:
+        if len(words) != 8 or words[1] != "POSIX" or words[3] != "WRITE" or words[5] != inode:
             continue
         first, last = int(words[6]), words[7]
         if first <= WRITE_BYTE and (last == "EOF" or int(last) >= WRITE_BYTE):

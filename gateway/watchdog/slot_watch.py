@@ -97,11 +97,14 @@ class SlotWatch:
         if self._ladder.attempt is not None and request is not None:
             self._adopt(request)
             request = None
+        quarantined = self._ladder.quarantined
         self._ladder, steps = advance(
             self._ladder, now=now, finding=finding, back=self._back(facts), hands_off=facts.hands_off, missed=missed, request=request
         )
         for step in steps:
             self._take(step, facts)
+        if quarantined and not self._ladder.quarantined and not steps:
+            self._hand_back(facts)
 
     def _facts(self, programs: dict[str, Program], now: float) -> Facts:
         host, chromium = programs.get(self.host), programs.get(self.chromium)
@@ -189,8 +192,21 @@ class SlotWatch:
             log.info("Session recovery completed successfully", session=self.session)
         else:
             log.error("Session recovery failed", session=self.session, reason=detail)
-        if f.evidence is not None and not f.hands_off:
-            self._force(f.evidence.state, None)
+        if not f.hands_off:
+            self._hand_back(f)
+
+    def _hand_back(self, f: Facts) -> None:
+        """What we called recovering or quarantined is the host's again: its state, which it may not write anew by itself."""
+        if f.evidence is None:
+            return
+        at, session, state = time.time(), self.session, f.evidence.state
+
+        def op(conn: sqlite3.Connection) -> None:
+            row = sessions.get(conn, session)
+            if row is not None and row.state in (State.RECOVERING, State.QUARANTINED):
+                sessions.force_state(conn, name=session, state=state, now=at)
+
+        self._records.note(op, "api", self.host)
 
     def _force(self, state: State, detail: str | None) -> None:
         at, session = time.time(), self.session
