@@ -1,0 +1,246 @@
+"""The launcher with a real Chromium: what it becomes, what it sweeps, what it refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from gateway import slot as slots
+from gateway.browser import incarnation
+from gateway.browser.chromium import REFUSED
+from gateway.browser.executable import Unusable, find_chromium
+from gateway.settings import Settings
+
+try:
+    CHROMIUM = find_chromium(Path(os.environ["GATEWAY_CHROMIUM"]) if "GATEWAY_CHROMIUM" in os.environ else None)
+except Unusable as error:  # pragma: no cover
+    pytest.skip(str(error), allow_module_level=True)
+
+START = "import sys; from gateway.browser.chromium import main; from gateway.settings import load; sys.exit(main(load(), 'default'))"
+
+
+def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
+    """Wait for a condition; asked each 10 ms."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "not within the deadline"
+        time.sleep(0.01)
+
+
+class Rig:
+    """A data directory, and launchers started in it."""
+
+    def __init__(self, data: Path) -> None:
+        self.settings = Settings(data=data)
+        self.settings.make_directories()
+        self.data = data
+        self.profile = self.settings.slot("default") / "profile"
+        self.log = data / "launcher.log"
+
+    def launch(self, code: str = START) -> subprocess.Popen[bytes]:
+        """A process that runs the launcher; with START it becomes Chromium."""
+        environ = {**os.environ, "GATEWAY_DATA": str(self.data), "GATEWAY_API_KEY": "a-key-that-stays-here"}
+        with self.log.open("ab") as log:
+            return subprocess.Popen([sys.executable, "-c", code], env=environ, stdout=log, stderr=log, process_group=0)
+
+    def port(self) -> int:
+        """DevTools' port, once it is told."""
+        file = self.profile / "DevToolsActivePort"
+        until(lambda: file.exists() and file.read_text().count("\n") == 1, 30)
+        return int(file.read_text().split()[0])
+
+    def up(self, code: str = START) -> subprocess.Popen[bytes]:
+        """The same, and wait until Chromium answers."""
+        (self.profile / "DevToolsActivePort").unlink(missing_ok=True)
+        started = self.launch(code)
+        try:
+            self.port()
+        except AssertionError:
+            raise AssertionError(self.log.read_text()[-3000:]) from None
+        return started
+
+    def processes(self) -> list[int]:
+        return slots.chromium_processes(self.data, "default", CHROMIUM)
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    one = Rig(tmp_path / "data")
+    yield one
+    slots.sweep(one.data, "default", CHROMIUM)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
+
+
+def test_the_pid_becomes_chromium_itself_leader_of_its_group(rig: Rig) -> None:
+    started = rig.up()
+    assert slots.executable_of(started.pid) == CHROMIUM
+    assert os.getpgid(started.pid) == started.pid
+    launch = slots.read_launch(rig.data, "default")
+    assert launch is not None
+    assert launch.pid == started.pid
+    assert slots.alive(launch)
+    assert launch.version.count(".") == 3
+    assert incarnation.current(rig.settings.slot("default"))
+    assert not incarnation.mark_clean(rig.settings.slot("default"))
+    environ = Path(f"/proc/{started.pid}/environ").read_bytes()
+    assert f"{slots.MARK}={rig.data}:default".encode() in environ
+    assert b"a-key-that-stays-here" not in environ
+    assert slots.memory(rig.data, "default") > 50_000_000
+    end(started)
+
+
+def test_it_answers_on_loopback_with_an_honest_user_agent(rig: Rig) -> None:
+    started = rig.up()
+    port = rig.port()
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/version", timeout=5) as answer:
+        said = json.load(answer)
+    assert "Headless" not in said["User-Agent"]
+    launch = slots.read_launch(rig.data, "default")
+    assert launch is not None
+    assert said["Browser"].endswith(launch.version)
+    assert f"Chrome/{launch.version.split('.')[0]}.0.0.0" in said["User-Agent"]
+    own = {host for host in socket.gethostbyname_ex(socket.gethostname())[2] if not host.startswith("127.")}
+    for host in own:
+        with pytest.raises(OSError):
+            socket.create_connection((host, port), 1).close()
+    end(started)
+
+
+def test_leftovers_are_swept_also_stopped_ones_and_crash_handlers(rig: Rig) -> None:
+    first = rig.up()
+    until(lambda: len(rig.processes()) >= 4)
+    old = set(rig.processes())
+    for pid in old - {first.pid}:
+        os.kill(pid, signal.SIGSTOP)
+    end(first)
+    left = set(rig.processes())
+    assert left, "stopped children outlive their browser"
+    second = rig.up()
+    assert not old & set(rig.processes())
+    assert all(slots.started_at(pid) is None or slots.executable_of(pid) != CHROMIUM for pid in old)
+    assert second.pid in rig.processes()
+    assert "swept" in rig.log.read_text()
+    end(second)
+
+
+def test_leftovers_are_found_without_the_record(rig: Rig) -> None:
+    first = rig.up()
+    slots.launch_path(rig.data, "default").unlink()
+    assert first.pid in rig.processes()
+    old = set(rig.processes())
+    second = rig.up()
+    first.wait(5)
+    assert not old & set(rig.processes())
+    end(second)
+
+
+def test_another_slots_chromium_is_left_alone(rig: Rig, tmp_path: Path) -> None:
+    other = Rig(tmp_path / "other")
+    foreign = other.up()
+    first = rig.up()
+    end(first)
+    second = rig.up()
+    assert foreign.poll() is None
+    assert foreign.pid in other.processes()
+    end(second)
+    slots.sweep(other.data, "default", CHROMIUM)
+    foreign.wait(5)
+    assert other.processes() == []
+
+
+def test_a_profile_of_a_newer_chromium_is_refused(rig: Rig) -> None:
+    rig.profile.mkdir(parents=True)
+    (rig.profile / "Last Version").write_text("999.0.1.2")
+    assert rig.launch().wait(20) == REFUSED
+    launch = slots.read_launch(rig.data, "default")
+    assert launch is not None
+    assert launch.refused is not None
+    assert "would wipe the login" in launch.refused
+    assert (rig.profile / "Last Version").read_text() == "999.0.1.2"
+
+
+def test_a_profile_that_somebody_else_uses_is_refused_and_a_dead_owners_lock_is_cleared(rig: Rig) -> None:
+    rig.profile.mkdir(parents=True)
+    flags = ["--headless=new", f"--user-data-dir={rig.profile}", "--remote-debugging-port=0", "--no-first-run", "about:blank"]
+    if os.geteuid() == 0:
+        flags.append("--no-sandbox")
+    short = Path("/tmp") / f"gateway-test-{os.getpid()}"
+    short.mkdir()
+    by_hand = subprocess.Popen(
+        [CHROMIUM, *flags], env={**os.environ, "TMPDIR": str(short)}, stderr=subprocess.DEVNULL, process_group=0
+    )
+    try:
+        rig.port()
+        assert rig.launch().wait(20) == REFUSED
+        launch = slots.read_launch(rig.data, "default")
+        assert launch is not None
+        assert f"(pid {by_hand.pid})" in str(launch.refused)
+        assert by_hand.poll() is None
+    finally:
+        os.killpg(by_hand.pid, signal.SIGKILL)
+        by_hand.wait()
+        subprocess.run(["rm", "-rf", short], check=True)
+    assert (rig.profile / "SingletonLock").is_symlink()
+    (rig.profile / "DevToolsActivePort").unlink()
+    started = rig.up()
+    assert re.fullmatch(rf".*-{started.pid}", str((rig.profile / "SingletonLock").readlink()))
+    end(started)
+
+
+def test_a_lock_from_another_host_does_not_keep_it_from_starting(rig: Rig) -> None:
+    rig.profile.mkdir(parents=True)
+    (rig.profile / "SingletonLock").symlink_to("container-made-anew-7")
+    end(rig.up())
+
+
+def test_nothing_is_left_when_the_parent_is_killed(rig: Rig) -> None:
+    code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {START!r}], process_group=0)"
+    parent = rig.up(code)
+    until(lambda: len(rig.processes()) >= 4)
+    end(parent)
+    until(lambda: not rig.processes(), 5)
+
+
+def test_the_temporary_directory_is_emptied_and_short_enough(rig: Rig) -> None:
+    first = rig.up()
+    launch = slots.read_launch(rig.data, "default")
+    assert launch is not None
+    tmp = Path(launch.tmp)
+    assert len(str(tmp)) <= 62
+    assert any(tmp.iterdir())
+    end(first)
+    second = rig.up()
+    again = slots.read_launch(rig.data, "default")
+    assert again is not None
+    assert not tmp.exists() or len(list(Path(again.tmp).glob("org.chromium.*"))) == 1
+    end(second)
+    slots.sweep(rig.data, "default", CHROMIUM)
+    subprocess.run(["rm", "-rf", again.tmp], check=True)
+
+
+def test_a_clean_end_is_marked_and_keeps_the_incarnation(rig: Rig) -> None:
+    started = rig.up()
+    slot = rig.settings.slot("default")
+    marker = incarnation.current(slot)
+    started.terminate()
+    started.wait(10)
+    until(lambda: not rig.processes(), 5)
+    assert incarnation.mark_clean(slot)
+    end(rig.up())
+    assert incarnation.current(slot) == marker
+    assert "clean" not in json.loads((slot / incarnation.NAME).read_text())
