@@ -45,6 +45,7 @@ OFF = (
     "InterestFeedContentSuggestions",
     "MediaRouter",
     "OptimizationHints",
+    "SpareRendererForSitePerProcess",  # a renderer kept for the next site: we have one
     "Translate",
 )
 
