@@ -259,7 +259,7 @@ def nacked(conn: sqlite3.Connection, fence: Fence, *, hex: str, error: HandOverE
     if reason == Reason.OUTCOME_UNKNOWN:
         reason = Reason.REJECTED.value if isinstance(error, Rejected) else Reason.ATTEMPTS.value
     conn.execute(
-        "UPDATE outbox SET hex = ?, uncertain = 0, resend = 0, reason = ?, error = ? WHERE id = ?",
+        "UPDATE outbox SET hex = ?, uncertain = 0, resend = 0, asked = 0, reason = ?, error = ? WHERE id = ?",
         (values["hex"], reason, str(error), row["id"]),
     )
     events.append(conn, kind="message.nacked", session=fence.session, message=row["id"], data={"code": error.code}, now=now)

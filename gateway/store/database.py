@@ -49,8 +49,8 @@ def open_database(path: Path, *, deadline: float = 10.0) -> sqlite3.Connection:
     _create(path)
     conn = _connect(path)
     try:
-        conn.execute("PRAGMA auto_vacuum = INCREMENTAL")  # has an effect before the first table only
-        _switch_to_wal(conn, boot_time() + deadline)
+        _patiently(conn, "PRAGMA auto_vacuum = INCREMENTAL", boot_time() + deadline)  # has an effect before the first table only
+        _patiently(conn, "PRAGMA journal_mode = WAL", boot_time() + deadline)
         conn.execute("PRAGMA synchronous = FULL")
         conn.execute(f"PRAGMA wal_autocheckpoint = {AUTO_CHECKPOINT}")
         conn.execute(f"PRAGMA journal_size_limit = {WAL_LIMIT}")
@@ -84,11 +84,11 @@ def _connect(path: Path, query: str = "") -> sqlite3.Connection:
     return conn
 
 
-def _switch_to_wal(conn: sqlite3.Connection, until: float) -> None:
-    """Two processes that open a new database at once: one gets "database is locked" for this pragma."""
+def _patiently(conn: sqlite3.Connection, pragma: str, until: float) -> None:
+    """Of processes that open a new database at once, one gets "database is locked" for pragmas like these."""
     while True:
         try:
-            conn.execute("PRAGMA journal_mode = WAL")
+            conn.execute(pragma)
             return
         except sqlite3.OperationalError as error:
             if not _busy(error):

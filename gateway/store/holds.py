@@ -73,6 +73,7 @@ def release(
         return Released(released=freed, asked=total - freed, held=total - freed)
     rows = conn.execute(
         f"UPDATE outbox SET hold = NULL, asked = 0, due = min(due, max(?, ifnull(send_at, 0))), resend = max(resend, ?), "
+        "uncertain = max(uncertain, hold = 'restored'), "
         "account = CASE WHEN hold = 'other_account' THEN (SELECT ifnull(s.account, s.last_account) FROM session s WHERE s.name = session) "
         f"ELSE account END WHERE {where} AND {free} RETURNING id, session, recipient",
         (now, int(accept_duplicate), *arguments),

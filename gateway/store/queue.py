@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gateway.message import DEAD, State
-from gateway.store import lanes, recipients, transitions
+from gateway.store import lanes, transitions
 from gateway.store.errors import Conflict, NotFound
 from gateway.store.transitions import Row
 
@@ -104,8 +104,6 @@ def requeue(conn: sqlite3.Connection, *, id: str, accept_duplicate: bool = False
         "account": account, "hold": "other_account" if account != session["account"] else None,
     }  # fmt: skip
     transitions.move(conn, row, State.QUEUED, now=now, values=values, data={"requeued": True, "accept_duplicate": accept_duplicate})
-    ask_again = "UPDATE recipient SET state = 0, ask_at = ? WHERE id = ? AND state = ?"
-    conn.execute(ask_again, (now, row["recipient"], recipients.Known.NOT_ON_WHATSAPP))
     lanes.recompute(conn, row["session"], row["recipient"])
 
 

@@ -143,7 +143,7 @@ def _merge(conn: sqlite3.Connection, session: str, source: int, target: int) -> 
 def postponed(conn: sqlite3.Connection, fence: Fence, *, recipient: int, until: float) -> None:
     """The look-up gave no answer: ask again then. Raises Fenced."""
     sessions.check(conn, fence)
-    conn.execute("UPDATE recipient SET ask_at = ? WHERE id = ? AND state = 0", (until, recipient))
+    conn.execute("UPDATE recipient SET state = 0, ask_at = ? WHERE id = ? AND state <> 1", (until, recipient))
     lanes.recompute(conn, fence.session, recipient)
 
 
