@@ -1,0 +1,1 @@
+"""The HTTP API: what the gateway shows to the outside, one process of its own."""

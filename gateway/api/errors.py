@@ -1,0 +1,192 @@
+"""The one shape of every error, and how each refusal of ours, the store's and aiohttp's comes to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import web
+from pydantic import ValidationError
+from pydantic_core import to_json
+
+from gateway.store.database import Full, Locked
+from gateway.store.errors import AlreadyRunning, Conflict, IdempotencyConflict, NotFound, QueueLimit
+from gateway.store.writer import QueueFull
+
+#: HTTP status → the `type` that clients switch on; `code` says it finer.
+TYPES = {
+    400: "invalid_request",
+    401: "unauthorized",
+    403: "forbidden",
+    404: "not_found",
+    405: "method_not_allowed",
+    406: "not_acceptable",
+    408: "timeout",
+    409: "conflict",
+    413: "too_large",
+    415: "unsupported_media_type",
+    422: "invalid_request",
+    429: "too_many_requests",
+    500: "internal",
+    503: "unavailable",
+    504: "timeout",
+}
+
+
+class Problem(Exception):
+    """An answer that is not 2xx.
+
+    `message` is a sentence that says what to do and never repeats what the caller sent;
+    `retry_after` is in seconds.
+    """
+
+    def __init__(self, status: int, code: str, message: str, *, retry_after: int | None = None, **details: Any) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.retry_after = retry_after
+        self.details = details
+
+
+def answer(problem: Problem, request_id: str, headers: Mapping[str, str] | None = None) -> web.Response:
+    """The problem as a response."""
+    body = {
+        "error": {
+            "type": TYPES.get(problem.status, "invalid_request"),
+            "code": problem.code,
+            "message": problem.message,
+            "details": problem.details,
+            "request_id": request_id,
+        }
+    }
+    response = web.Response(status=problem.status, body=to_json(body), content_type="application/json", headers=headers)
+    if problem.retry_after is not None:
+        response.headers["Retry-After"] = str(problem.retry_after)
+    return response
+
+
+def field_problem(field: str, sentence: str, code: str = "field_invalid") -> Problem:
+    """422 for one field; `sentence` goes on after the field's name."""
+    return Problem(422, code, f"{field} {sentence}", field=field)
+
+
+def of_store(error: Exception) -> Problem | None:
+    """The answer to what the store refuses; None for an error that is nobody's refusal."""
+    match error:
+        case NotFound():
+            return Problem(404, "not_found", f"{error}; look at the list for what there is")
+        case Conflict():
+            return Problem(409, error.code, str(error))
+        case IdempotencyConflict():
+            return Problem(
+                409,
+                "idempotency_key_reused",
+                "this Idempotency-Key was used for another body: repeat that body, or send this one with a new key",
+            )
+        case AlreadyRunning():
+            return Problem(
+                409,
+                "recovery_running",
+                f"recovery {error.recovery} is running already: read it at /api/recoveries/{error.recovery}",
+                recovery=error.recovery,
+            )
+        case QueueLimit():
+            return Problem(503, "queue_full", f"{error}: try again later with the same Idempotency-Key", retry_after=30)
+        case QueueFull():
+            return Problem(503, "overloaded", "more requests wait to be written down than the disk can follow: try again", retry_after=1)
+        case Locked():
+            return Problem(503, "database_locked", "another process holds the database; nothing was accepted: try again", retry_after=2)
+        case Full():
+            return disk_full()
+    return None
+
+
+def disk_full() -> Problem:
+    """503: nothing is accepted that may not be kept."""
+    return Problem(
+        503, "disk_full", "the disk is almost full, so nothing is accepted: make room in the data directory, then try again", retry_after=60
+    )
+
+
+def of_http(error: web.HTTPException, method: str) -> Problem:
+    """aiohttp's own refusals (no such route, wrong method, body too large) in our shape."""
+    match error:
+        case web.HTTPMethodNotAllowed():
+            allowed = ", ".join(sorted(error.allowed_methods))
+            return Problem(
+                405, "method_not_allowed", f"{method} is not possible here; possible: {allowed}", allowed=sorted(error.allowed_methods)
+            )
+        case web.HTTPNotFound():
+            return Problem(404, "no_such_path", "there is nothing at this path: /api/docs shows what there is")
+        case web.HTTPRequestEntityTooLarge():
+            return Problem(413, "body_too_large", "the body is too large: send fewer or shorter messages in one request")
+    return Problem(error.status, TYPES.get(error.status, "invalid_request"), error.reason)
+
+
+def of_validation(error: ValidationError) -> Problem:
+    """422 with the first wrong field, and all of them (20 at most) in the details; 400 if it is no JSON at all."""
+    found = error.errors(include_url=False, include_input=False)
+    if found[0]["type"] == "json_invalid":
+        return Problem(400, "json_invalid", f"the body is no valid JSON: {found[0]['ctx']['error']}")
+    problems = [{"field": _path(e["loc"]), "message": sentence(e)} for e in found[:20]]
+    first = problems[0]
+    code = str(found[0].get("ctx", {}).get("code") or "field_invalid") if found[0]["type"] not in _CODES else _CODES[found[0]["type"]]
+    details: dict[str, Any] = {"field": first["field"]}
+    if len(problems) > 1:
+        details["problems"] = problems
+    return Problem(422, code, f"{first['field']} {first['message']}", **details)
+
+
+_CODES = {"extra_forbidden": "field_unknown", "missing": "field_missing", "not_yet": "not_supported_yet"}
+
+
+def _path(loc: tuple[int | str, ...]) -> str:
+    return ".".join(str(part) for part in loc) or "body"
+
+
+#: pydantic's type of error → how the sentence goes on after the field's name; never with the caller's input in it.
+_SENTENCES = {
+    "missing": "is missing",
+    "extra_forbidden": "is not known here: see /api/docs for the fields there are",
+    "string_type": "must be a string",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "dict_type": "must be an object",
+    "model_type": "must be an object",
+    "model_attributes_type": "must be an object",
+    "list_type": "must be a list",
+    "finite_number": "must be a finite number",
+    "string_unicode": "must be valid Unicode text",
+}
+
+
+def sentence(error: Mapping[str, Any]) -> str:
+    """How the sentence about one of pydantic's errors goes on after the field's name."""
+    kind, ctx = str(error["type"]), error.get("ctx", {})
+    if kind in _SENTENCES:
+        return _SENTENCES[kind]
+    match kind:
+        case "string_too_short":
+            return "is empty" if ctx["min_length"] == 1 else f"must have at least {ctx['min_length']} characters"
+        case "string_too_long":
+            return f"is longer than {ctx['max_length']} characters"
+        case "too_short":
+            return f"must hold at least {ctx['min_length']}"
+        case "too_long":
+            return f"holds more than {ctx['max_length']}"
+        case "greater_than_equal":
+            return f"must be at least {ctx['ge']:g}"
+        case "greater_than":
+            return f"must be more than {ctx['gt']:g}"
+        case "less_than_equal":
+            return f"must be at most {ctx['le']:g}"
+        case "literal_error" | "enum":
+            return f"must be {ctx['expected']}"
+    # pydantic's own words name a type, never the input, for all that is left; ours come as value errors
+    return str(error["msg"]).removeprefix("Value error, ")

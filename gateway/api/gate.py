@@ -1,0 +1,100 @@
+"""The application: every route, and the gate that each request passes."""
+
+from __future__ import annotations
+
+import re
+import secrets
+
+import structlog
+from aiohttp import web
+
+from gateway.api import events, health, messages, metrics, queue, recoveries, sessions
+from gateway.api.auth import admit, challenge
+from gateway.api.context import CONTEXT, Context
+from gateway.api.docs import add_docs
+from gateway.api.errors import Problem, answer, of_http, of_store
+from gateway.api.openapi import document
+from gateway.api.operations import BATCH_BODY_LIMIT, Handler, Operation, raw_body
+from gateway.store.writer import Closed
+
+log = structlog.get_logger()
+
+#: In the order of the docs page.
+OPERATIONS: list[Operation] = [
+    *messages.operations.all,
+    *queue.operations.all,
+    *sessions.operations.all,
+    *recoveries.operations.all,
+    *health.operations.all,
+    *metrics.operations.all,
+    *events.operations.all,
+]
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_SAFETY = {"X-Content-Type-Options": "nosniff", "Cross-Origin-Resource-Policy": "same-origin"}
+
+
+def make_app(context: Context) -> web.Application:
+    """The application around an open context."""
+    app = web.Application(middlewares=[gate], client_max_size=BATCH_BODY_LIMIT)
+    app[CONTEXT] = context
+    for operation in OPERATIONS:
+        app.router.add_route(operation.method, operation.path, operation.handler)
+        if operation.method == "GET":
+            app.router.add_route("HEAD", operation.path, operation.handler)
+    add_docs(app, document(OPERATIONS, keyed=context.keys.api is not None))
+    return app
+
+
+@web.middleware
+async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Whatever comes in passes here: key, media type; and every error leaves in the one shape."""
+    given = request.headers.get("X-Request-Id")
+    request_id = given if given is not None and _REQUEST_ID.fullmatch(given) else f"req_{secrets.token_hex(8)}"
+    try:
+        admit(request, request.app[CONTEXT].keys)
+        if request.body_exists and request.content_type != "application/json":
+            await raw_body(request)  # also where the handler takes no body
+        response = await handler(request)
+    except Problem as problem:
+        response = _refusal(request, problem, request_id)
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        response = answer(
+            of_http(error, request.method), request_id, {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
+        )
+    except Closed as error:
+        response = answer(Problem(503, "stopping", f"the gateway is going down: {error}", retry_after=5), request_id)
+    except Exception as error:
+        response = _unforeseen(request, error, request_id)
+    response.headers["X-Request-Id"] = request_id
+    response.headers.update(_SAFETY)
+    return response
+
+
+def _refusal(request: web.Request, problem: Problem, request_id: str) -> web.Response:
+    response = answer(problem, request_id)
+    if problem.status == 401:
+        response.headers["WWW-Authenticate"] = challenge(request)
+    if problem.status in (408, 413):
+        response.force_close()  # the rest of the body is not worth reading
+    return response
+
+
+def _unforeseen(request: web.Request, error: Exception, request_id: str) -> web.Response:
+    problem = of_store(error)
+    if problem is None:
+        log.exception("A request failed", method=request.method, path=_route(request), request_id=request_id)
+        problem = Problem(
+            500,
+            "internal",
+            "something went wrong in the gateway: its log says more under this request id; repeat with the same Idempotency-Key",
+        )
+    return answer(problem, request_id)
+
+
+def _route(request: web.Request) -> str:
+    """The route's pattern: a path can hold a phone number."""
+    resource = request.match_info.route.resource
+    return resource.canonical if resource is not None else "?"

@@ -1,0 +1,61 @@
+"""The API watches the watchdog: silent for 15 s, it is killed, and supervisord starts it anew.
+
+It needs neither the database nor a doorbell, so it works when those are what is stuck.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from gateway import beat
+from gateway.beat import Beat, boot_time
+from gateway.settings import Settings
+from gateway.supervision import Fault, Program, Supervisor, Unreachable
+
+log = structlog.get_logger()
+
+WATCHDOG = "watchdog"
+#: Seconds of silence: three times what the watchdog grants the others, as its death leaves nobody in charge.
+SILENCE = 15.0
+#: Seconds between two looks.
+INTERVAL = 1.0
+
+
+def must_die(found: Beat | None, program: Program, now: float) -> bool:
+    """Whether this process of the watchdog gave no sign of life for 15 s, since its start at the earliest. `now` is boot clock."""
+    if program.pid is None or program.since is None or now - program.since <= SILENCE:
+        return False
+    if found is None or found.pid != program.pid:
+        return True
+    return found.age(now) > SILENCE
+
+
+class Guardian:
+    """run() it in a task."""
+
+    def __init__(self, settings: Settings, supervisor: Supervisor | None = None) -> None:
+        self._beat = settings.beat(WATCHDOG)
+        self._supervisor = supervisor or Supervisor(settings.supervisor_socket)
+
+    async def run(self) -> None:
+        """Look each second, for ever."""
+        while True:
+            await self.look()
+            await asyncio.sleep(INTERVAL)
+
+    async def look(self) -> bool:
+        """Kill the watchdog if it must die. Returns whether it was killed. A supervisord that is not there is no error."""
+        found = beat.read(self._beat)
+        if found is not None and found.age() <= SILENCE:
+            return False
+        try:
+            program = await self._supervisor.program(WATCHDOG)
+            if program.pid is None or not must_die(found, program, boot_time()):
+                return False
+            log.error("The watchdog is silent and is killed", pid=program.pid, alert=True)
+            return await self._supervisor.kill(WATCHDOG, program.pid)
+        except (Unreachable, Fault, TimeoutError) as error:
+            log.debug("The watchdog cannot be judged", reason=str(error))
+            return False

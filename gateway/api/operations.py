@@ -1,0 +1,160 @@
+"""The table of operations: each is declared once, and both the router and the OpenAPI document are made from it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from aiohttp import web
+from pydantic import BaseModel, ValidationError
+from pydantic_core import from_json, to_json
+
+from gateway.api.errors import Problem, of_validation
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+BodyT = TypeVar("BodyT", bound=BaseModel)
+QueryT = TypeVar("QueryT", bound=BaseModel)
+
+#: Bytes of a body, and of a batch's: a text at its limit fits four times over, whatever its characters.
+BODY_LIMIT = 1 << 20
+BATCH_BODY_LIMIT = 16 << 20
+#: Seconds that a client may take to send its body.
+BODY_TIMEOUT = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A header or a part of the path, for the document."""
+
+    name: str
+    where: str  #: header or path
+    description: str
+    schema: dict[str, Any] = field(default_factory=lambda: {"type": "string"})
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One method on one path. `answers` maps a status to its model, or to a media type for what is no JSON."""
+
+    method: str
+    path: str
+    handler: Handler
+    tag: str
+    summary: str
+    description: str
+    body: type[BaseModel] | None
+    query: type[BaseModel] | None
+    answers: dict[int, type[BaseModel] | tuple[str, ...]]
+    parameters: tuple[Parameter, ...]
+    refusals: tuple[int, ...]
+    open: bool  #: needs no key
+
+    @property
+    def id(self) -> str:
+        """operationId: the handler's name."""
+        return getattr(self.handler, "__name__", self.path)
+
+
+class Operations:
+    """Operations of one module, declared by decorator: `@operations.post("/api/messages", …)`."""
+
+    def __init__(self, tag: str) -> None:
+        self.tag = tag
+        self.all: list[Operation] = []
+
+    def add(
+        self,
+        method: str,
+        path: str,
+        *,
+        answers: dict[int, type[BaseModel] | tuple[str, ...]],
+        body: type[BaseModel] | None = None,
+        query: type[BaseModel] | None = None,
+        parameters: tuple[Parameter, ...] = (),
+        refusals: tuple[int, ...] = (),
+        open: bool = False,
+    ) -> Callable[[Handler], Handler]:
+        """Declare the handler; its docstring's first line is the summary, the rest the description."""
+
+        def declare(handler: Handler) -> Handler:
+            summary, _, rest = (handler.__doc__ or "").strip().partition("\n")
+            description = "\n".join(line.strip() for line in rest.strip().splitlines())
+            self.all.append(
+                Operation(method, path, handler, self.tag, summary, description, body, query, answers, parameters, refusals, open)
+            )
+            return handler
+
+        return declare
+
+    def get(self, path: str, **rest: Any) -> Callable[[Handler], Handler]:
+        return self.add("GET", path, **rest)
+
+    def post(self, path: str, **rest: Any) -> Callable[[Handler], Handler]:
+        return self.add("POST", path, **rest)
+
+    def delete(self, path: str, **rest: Any) -> Callable[[Handler], Handler]:
+        return self.add("DELETE", path, **rest)
+
+
+async def raw_body(request: web.Request, limit: int = BODY_LIMIT) -> bytes:
+    """The body, empty if there is none. Raises Problem: too large, too slow, or no JSON by its own word."""
+    if not request.body_exists:
+        return b""
+    length = request.content_length
+    if length is not None and length > limit:
+        raise Problem(413, "body_too_large", f"the body is larger than {limit} bytes: send fewer or shorter messages in one request")
+    if request.content.is_eof():
+        raw = await request.read()
+    else:
+        try:
+            async with asyncio.timeout(BODY_TIMEOUT):
+                raw = await request.read()
+        except TimeoutError:
+            raise Problem(408, "body_too_slow", f"the body did not arrive within {BODY_TIMEOUT:g} seconds: send it again") from None
+    if len(raw) > limit:
+        raise Problem(413, "body_too_large", f"the body is larger than {limit} bytes: send fewer or shorter messages in one request")
+    if raw and request.content_type != "application/json":
+        raise Problem(415, "not_json", "the body must be JSON: send it with `Content-Type: application/json`")
+    return raw
+
+
+async def body(request: web.Request, model: type[BodyT], limit: int = BODY_LIMIT) -> BodyT:
+    """The body, validated; a missing one counts as {}. Raises Problem."""
+    raw = await raw_body(request, limit)
+    try:
+        return model.model_validate_json(raw or b"{}")
+    except ValidationError as error:
+        raise of_validation(error) from None
+
+
+async def no_body(request: web.Request) -> None:
+    """For operations that take no body: nothing, or an empty object. Raises Problem."""
+    raw = await raw_body(request)
+    if not raw.strip():
+        return
+    try:
+        given = from_json(raw)
+    except ValueError as error:
+        raise Problem(400, "json_invalid", f"the body is no valid JSON: {error}") from None
+    if given not in ({}, None):
+        raise Problem(422, "field_unknown", "this call takes no body: leave it out")
+
+
+def query(request: web.Request, model: type[QueryT]) -> QueryT:
+    """The query string, validated. Raises Problem."""
+    given = request.query
+    for name in given:
+        if len(given.getall(name)) > 1:
+            raise Problem(422, "field_invalid", f"{name} is given more than once in the query", field=name)
+    try:
+        return model.model_validate(dict(given))
+    except ValidationError as error:
+        raise of_validation(error) from None
+
+
+def json_answer(model: BaseModel | dict[str, Any], status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+    """A model as a JSON response."""
+    raw = model.__pydantic_serializer__.to_json(model) if isinstance(model, BaseModel) else to_json(model)
+    return web.Response(body=raw, status=status, content_type="application/json", headers=headers)

@@ -1,0 +1,90 @@
+"""The queue: what waits and why, clear it, let go what is held."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from gateway.api import answers, schema
+from gateway.api.asking import session_row
+from gateway.api.context import context_of, wall
+from gateway.api.evidence import evidence_of, why_unhealthy
+from gateway.api.operations import Operations, body, json_answer, query
+from gateway.message import Reason, State
+from gateway.store import outbox, sessions
+from gateway.store.model import QueueStatus
+
+operations = Operations("Queue")
+
+_COPY_NOTE = "If another copy of this gateway still runs, it sends the same messages too: no one can see that from here."
+
+
+@operations.get("/api/queue-status", query=schema.SessionQuery, answers={200: answers.QueueStatus}, refusals=(404, 422))
+async def queue_status(request: web.Request) -> web.Response:
+    """What waits, and why
+
+    Counts by state, the age of the oldest, why the first message waits, and when the queue should be empty.
+    """
+    context, asked = context_of(request), query(request, schema.SessionQuery)
+    if asked.session is not None:
+        await session_row(context, asked.session)
+    status, rows = await context.read(lambda conn: (outbox.queue_status(conn, now=wall(), session=asked.session), sessions.all_(conn)))
+    reason = status.reason
+    if reason == Reason.RATE_LIMITED:  # due, and not gone: either its turn has not come, or nobody is there who could send it
+        concerned = [row for row in rows if asked.session in (None, row.name)]
+        if all(evidence_of(context.settings, row.name) is None or why_unhealthy(row, context.settings) for row in concerned):
+            reason = Reason.SESSION_NOT_READY.value
+    return json_answer(_out(status, asked.session, reason))
+
+
+def _out(status: QueueStatus, session: str | None, reason: str | None) -> answers.QueueStatus:
+    return answers.QueueStatus(
+        session=session,
+        message_queue_length=status.counts.get(State.QUEUED.word, 0),
+        processing_queue=status.in_flight > 0,
+        counts=status.counts,
+        held=status.held,
+        in_flight=status.in_flight,
+        unconfirmed=status.unconfirmed,
+        oldest_age_seconds=None if status.oldest_age is None else round(status.oldest_age, 3),
+        head_of_line=answers.Head(id=status.head, reason=reason, until=status.reason_until),
+        last_sent_at=status.last_sent_at,
+        rate_per_second=round(status.rate, 4),
+        estimated_drain_seconds=None if status.drain is None else round(status.drain, 1),
+    )
+
+
+@operations.post("/api/clear-queue", body=schema.ClearIn, answers={200: answers.Cleared}, refusals=(404, 422))
+async def clear_queue(request: web.Request) -> web.Response:
+    """Cancel what waits
+
+    Never touches a message in flight or of unknown outcome. Cancelled messages stay readable and can be requeued.
+    """
+    context, asked = context_of(request), await body(request, schema.ClearIn)
+    if asked.session is not None:
+        await session_row(context, asked.session)
+    cleared = await context.write(
+        lambda conn: outbox.clear(conn, session=asked.session, states=asked.states, dry_run=asked.dry_run, now=wall()), "api"
+    )
+    return json_answer(answers.Cleared(cancelled=cleared.cancelled, outcome_unknown=cleared.outcome_unknown, dry_run=asked.dry_run))
+
+
+@operations.post("/api/queue/release", body=schema.ReleaseIn, answers={200: answers.Released}, refusals=(404, 422))
+async def release_held(request: web.Request) -> web.Response:
+    """Let go what is held
+
+    `other_account`: what was accepted for the number linked before goes out by the one linked now. `restored`: WhatsApp is
+    asked for each message by its id; what it has, is sent; the rest stays held unless you accept duplicates.
+    """
+    context, asked = context_of(request), await body(request, schema.ReleaseIn)
+    await session_row(context, asked.session)
+    released = await context.write(
+        lambda conn: outbox.release(
+            conn, session=asked.session, hold=asked.hold, accept_duplicate=asked.accept_duplicate, dry_run=asked.dry_run, now=wall()
+        ),
+        f"browser-{asked.session}",
+        "api",
+    )
+    note = _COPY_NOTE if asked.hold == "restored" else None
+    return json_answer(
+        answers.Released(released=released.released, asked=released.asked, held=released.held, dry_run=asked.dry_run, note=note)
+    )
