@@ -39,7 +39,7 @@ _KINDS = (
     Kind(
         "slow_ack",
         SERVER,
-        "A message is recorded at once, and its ack comes `seconds_delay` later.",
+        "A message is recorded at once, and its ack comes some seconds later.",
         matched=True,
         parameters={"seconds_delay": 3.0},
     ),
@@ -47,7 +47,7 @@ _KINDS = (
     Kind(
         "nack",
         SERVER,
-        "A message is refused with an error `code` (463: the account may not write to new chats for a while).",
+        "A message is refused with an error code (463: the account may not write to new chats for a while).",
         matched=True,
         parameters={"code": 463.0},
     ),
@@ -57,20 +57,18 @@ _KINDS = (
     Kind(
         "slow_lookup",
         SERVER,
-        "Asking whether a number is on WhatsApp takes `seconds_delay`.",
+        "Asking whether a number is on WhatsApp takes some seconds.",
         matched=True,
         parameters={"seconds_delay": 3.0},
     ),
     Kind("upload_fails", SERVER, "The upload of a media file is refused."),
-    Kind(
-        "slow_chat_lookup", PAGE, "Opening a chat takes the page `seconds_delay` longer.", matched=True, parameters={"seconds_delay": 2.5}
-    ),
+    Kind("slow_chat_lookup", PAGE, "Opening a chat takes the page some seconds longer.", matched=True, parameters={"seconds_delay": 2.5}),
     Kind("page_exception", PAGE, "A script of the page throws an exception that nobody catches.", once=True),
     Kind("endless_loop", PAGE, "A script of the page loops for ever: from now on the page answers nothing.", once=True),
     Kind(
         "renamed_function",
         PAGE,
-        "WhatsApp has renamed `function` in its module `module`, as an update may do: on the page now and on each one loaded meanwhile.",
+        "WhatsApp has renamed one of its functions, as an update may do: on the page now and on each one loaded meanwhile.",
         counted=False,
         parameters={"module": "WAWebSendMsgChatAction", "function": "addAndSendMsgToChat"},
     ),

@@ -178,11 +178,12 @@ class Rig:
         self.http: aiohttp.ClientSession
 
     async def __aenter__(self) -> Rig:
+        bundle = wa_js()
         await self.sandbox.__aenter__()
         self.http = aiohttp.ClientSession()
         if self._settings:
             await self.control("settings", **self._settings)
-        self.browser = Browser(self.directory / "profile", user_agent=self._agent, bundle=wa_js())
+        self.browser = Browser(self.directory / "profile", user_agent=self._agent, bundle=bundle)
         try:
             await self.browser.start(self.sandbox.url)
         except BaseException:
@@ -281,4 +282,6 @@ class Rig:
 
     async def ack(self, id: str) -> Any:
         """The ack that the page knows of a message, or the code of the error that it raises."""
-        return await self.js(f"try {{ return (await WPP.chat.getMessageById({json.dumps(id)})).ack }} catch (e) {{ return e.code ?? String(e) }}")
+        return await self.js(
+            f"try {{ return (await WPP.chat.getMessageById({json.dumps(id)})).ack }} catch (e) {{ return e.code ?? String(e) }}"
+        )

@@ -9,7 +9,9 @@ from sandbox_rig import Rig, until
 async def test_from_qr_to_main_without_a_console_error() -> None:
     async with Rig() as rig:
         await rig.until_js("window.WPP?.isInjected && WPP.isReady")
-        await rig.js("window.seen = []; WPP.on('conn.stream_mode_changed', (m) => seen.push(m)); WPP.on('conn.authenticated', () => seen.push('authenticated'))")
+        await rig.js(
+            "window.seen = []; WPP.on('conn.stream_mode_changed', (m) => seen.push(m)); WPP.on('conn.authenticated', () => seen.push('authenticated'))"
+        )
         code = await rig.qr()
         assert len(code.split(",")) == 4
         assert await rig.js("return (await WPP.conn.refreshQR()).fullCode") != code
