@@ -1,0 +1,80 @@
+"""Beat files: how a process shows that it lives without touching the database.
+
+A process overwrites its own preallocated `run/NAME.beat` from its main loop; anybody reads it.
+The file is one page long and carries a checksum, so a torn read is seen and read again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import zlib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+SIZE = 4096  # one page: written by a single pwrite
+#: Seconds between two beats.
+INTERVAL = 1.0
+#: A beat older than this many seconds is silence.
+SILENT = 5.0
+
+
+def boot_time() -> float:
+    """Seconds of the boot clock: it goes on in suspend and never jumps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+@cache
+def boot_id() -> str:
+    """The kernel's id of this boot; a beat of another boot is none."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """One beat: who, and when by the boot clock; `facts` is what else the process has to say."""
+
+    pid: int
+    at: float
+    facts: dict[str, Any]
+
+    def age(self, now: float | None = None) -> float:
+        """Seconds since the beat."""
+        return (boot_time() if now is None else now) - self.at
+
+
+class Heart:
+    """The writing end. Owns its file descriptor; close() it."""
+
+    def __init__(self, path: Path) -> None:
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        os.posix_fallocate(self._fd, 0, SIZE)
+
+    def beat(self, facts: dict[str, Any] | None = None) -> None:
+        """Overwrite the file with a fresh beat. Raises ValueError if the facts do not fit into a page."""
+        body = json.dumps({"pid": os.getpid(), "boot": boot_id(), "at": boot_time(), "facts": facts or {}}).encode()
+        record = b"%08x %s\n" % (zlib.crc32(body), body)
+        if len(record) > SIZE:
+            raise ValueError(f"a beat of {len(record)} bytes does not fit into {SIZE}")
+        os.pwrite(self._fd, record.ljust(SIZE, b" "), 0)
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+def read(path: Path) -> Beat | None:
+    """The newest beat in the file; None if there is none, it is of another boot, or it is torn twice in a row."""
+    for _ in range(2):
+        try:
+            raw = path.read_bytes()
+            checksum, body = raw.rstrip().split(b" ", 1)
+            if int(checksum, 16) != zlib.crc32(body):
+                continue
+            data = json.loads(body)
+        except (OSError, ValueError):
+            continue
+        return Beat(data["pid"], data["at"], data["facts"]) if data["boot"] == boot_id() else None
+    return None

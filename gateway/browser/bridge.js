@@ -1,0 +1,556 @@
+// @ts-check
+/**
+ * The gateway's own code inside WhatsApp's page, and the only place that names a function of wa-js.
+ *
+ * It keeps a ledger of what was handed over and an outbox of what happened, fenced by epoch, so that a host may
+ * die, come back, or wake up late without a message going out twice. It can be replaced in a living page:
+ * `state` is kept, listeners are taken off and put on again. A new document begins with a new `generation`.
+ *
+ * Everything is asked through `call(name, args)`, which answers a JSON value and never throws: what was refused
+ * is `{refused: {code, text}}`, what went wrong unexpectedly `{error: {code, text}}`.
+ */
+(() => {
+  'use strict';
+
+  /** @typedef {typeof import('@wppconnect/wa-js')} Wpp */
+  /** @typedef {{state: 'running' | 'placed' | 'failed', since: number, handed: boolean, answer: Promise<object> | null}} Call */
+  /** @typedef {{seq: number, kind: 'ack' | 'nack' | 'logout', hex: string | null, ack: number, code: number | null, at: number}} News */
+  /** @typedef {{epoch: number, attachment: number}} Holder */
+  /** @typedef {Holder & {generation: string, account: string, hex: string, key: string, remote: string, type: string, content: any, again: boolean}} Order */
+  /** @typedef {{hex: string, chats: string[], keys: string[]}} Sought */
+
+  const NAME = '__whatsappGateway';
+  /** page.py writes the hash of this file here. */
+  const VERSION = 'unversioned';
+  /** Events kept at most; beyond it the oldest goes and `overflowed` tells the host to reconcile. */
+  const EVENTS = 10_000;
+  /** Milliseconds that one question to WhatsApp's code may take inside a bigger call. */
+  const PATIENCE = 5_000;
+  /** Milliseconds between ack −1 and our report of it: the result with its code comes a moment later. */
+  const CODE_DELAY = 50;
+
+  const page = /** @type {any} */ (window);
+
+  /** An expected refusal. */
+  class Refused extends Error {
+    /** @param {string} code @param {string} text */
+    constructor(code, text) {
+      super(text);
+      this.code = code;
+    }
+  }
+
+  const old = page[NAME];
+  const state = Object.assign(
+    {
+      generation: [...crypto.getRandomValues(new Uint8Array(8))].map((b) => b.toString(16).padStart(2, '0')).join(''),
+      attached: false,
+      epoch: 0,
+      attachment: 0,
+      /** @type {Map<string, Call>} */
+      calls: new Map(),
+      /** @type {Map<string, News>} */
+      events: new Map(),
+      seq: 0,
+      overflowed: false,
+      /** nack codes by hex, until the message is forgotten @type {Map<string, number | null>} */
+      codes: new Map(),
+      errors: 0,
+      drops: 0,
+      connected: false,
+      /** since when MAIN, NORMAL and CONNECTED hold without a break, as performance.now() @type {number | null} */
+      steadySince: null,
+      passkeys: 0,
+      credentialsWrapped: false,
+    },
+    old?.state,
+  );
+
+  /** What puts the page back as it was, when this bridge is replaced. @type {(() => void)[]} */
+  const undo = [];
+  /** Long polls that wait for news. @type {Set<() => void>} */
+  const waiters = new Set();
+  /** Parts of the page that are being listened to. @type {Set<string>} */
+  const hooked = new Set();
+
+  /** @returns {Wpp} */
+  const wpp = () => {
+    if (!page.WPP) throw new Refused('no_library', 'wa-js is not in this document');
+    return page.WPP;
+  };
+
+  /** @param {unknown} error @returns {{code: string, text: string}} */
+  const described = (error) => ({
+    code: String(/** @type {any} */ (error)?.code ?? 'page_error'),
+    text: String(/** @type {any} */ (error)?.message ?? error).slice(0, 500),
+  });
+
+  /** The promise, or a failure with the code `deadline`. @template T @param {Promise<T>} promise @param {number} [ms] @returns {Promise<T>} */
+  const within = (promise, ms = PATIENCE) =>
+    new Promise((resolve, reject) => {
+      const timer = setTimeout(() => reject(new Refused('deadline', `no answer within ${ms} ms`)), ms);
+      promise.then(resolve, reject).finally(() => clearTimeout(timer));
+    });
+
+  /** A value, or null where WhatsApp's code throws because it is not that far yet. @template T @param {() => T} read @returns {T | null} */
+  const maybe = (read) => {
+    try {
+      return read() ?? null;
+    } catch {
+      return null;
+    }
+  };
+
+  /** A wid without its device, as text; null for nothing. @param {unknown} wid */
+  const bare = (wid) => (wid ? String(wid).replace(/:\d+(?=@)/, '') : null);
+  /** The hex part of a message key. @param {unknown} key */
+  const hexOf = (key) => String(key).split('_')[2] ?? '';
+
+  const account = () => bare(maybe(() => wpp().conn.getMyUserId()));
+  const authenticated = () => maybe(() => wpp().conn.isAuthenticated()) === true;
+
+  // -- the outbox of events
+
+  /** @param {'ack' | 'nack' | 'logout'} kind @param {string | null} hex @param {number} ack @param {number | null} code */
+  const record = (kind, hex, ack, code) => {
+    const name = `${kind}:${hex}`;
+    const known = state.events.get(name);
+    if (known && kind === 'ack' && known.ack >= ack) return;
+    state.events.delete(name);
+    state.seq += 1;
+    state.events.set(name, { seq: state.seq, kind, hex, ack, code, at: Date.now() / 1000 });
+    if (state.events.size > EVENTS) {
+      const [oldest] = state.events.keys();
+      if (oldest !== undefined) state.events.delete(oldest);
+      state.overflowed = true;
+    }
+    for (const wake of waiters) wake();
+  };
+
+  /** @param {string} hex @param {unknown} ack */
+  const acked = (hex, ack) => {
+    if (typeof ack !== 'number') return;
+    if (ack >= 1) record('ack', hex, ack, null);
+    else if (ack < 0) setTimeout(() => record('nack', hex, -1, state.codes.get(hex) ?? null), CODE_DELAY);
+  };
+
+  // -- listening to WhatsApp
+
+  /** Put one part on, once; it stays off, and is tried again, while the page is not that far. @param {string} name @param {() => (() => void)} put */
+  const hook = (name, put) => {
+    if (hooked.has(name)) return;
+    const off = maybe(put);
+    if (off === null) return;
+    hooked.add(name);
+    undo.push(off);
+  };
+
+  /** Listen to a model or a collection. @param {any} source @param {string} names @param {(...args: any[]) => void} listener */
+  const listen = (source, names, listener) => {
+    if (typeof source?.on !== 'function') throw new Error('not there yet');
+    source.on(names, listener);
+    return () => source.off(names, listener);
+  };
+
+  const note = () => {
+    const socket = maybe(() => wpp().whatsapp.Socket.state);
+    const stream = maybe(() => wpp().whatsapp.Stream);
+    const connected = socket === 'CONNECTED';
+    if (state.connected && !connected) state.drops += 1;
+    state.connected = connected;
+    const steady = connected && stream?.mode === 'MAIN' && stream?.info === 'NORMAL';
+    if (!steady) state.steadySince = null;
+    else state.steadySince ??= performance.now();
+  };
+
+  /** @param {any} module */
+  const sends = (module) => typeof module?.addAndSendMsgToChat === 'function';
+  /** @type {any} */
+  let sendModule = null;
+  /** @type {any} */
+  let wrapper = null;
+  /** Whether each message that goes out passes our wrapper. */
+  const watched = () => wrapper !== null && sendModule.addAndSendMsgToChat === wrapper;
+
+  /**
+   * Wrap the function through which all messages go: it tells when a call of ours has reached WhatsApp's own
+   * code, and it has the result with the nack's code, which wa-js drops unless it waits for the ack.
+   */
+  const watchSending = () => {
+    const module = /** @type {any} */ (wpp().loader.search(sends, false, /SendMsg/));
+    if (!sends(module)) throw new Error('not there yet');
+    const original = module.addAndSendMsgToChat;
+    sendModule = module;
+    wrapper = /** @this {any} @param {any[]} args */ function (...args) {
+      const hex = hexOf(args[1]?.id);
+      const call = state.calls.get(hex);
+      if (call) call.handed = true;
+      const answer = original.apply(this, args);
+      Promise.resolve(answer)
+        .then((pair) => pair?.[1])
+        .then((result) => {
+          if (!result || result.messageSendResult === 'OK') return;
+          state.codes.set(hex, typeof result.errorCode === 'number' ? result.errorCode : null);
+        })
+        .catch(() => {});
+      return answer;
+    };
+    module.addAndSendMsgToChat = wrapper;
+    return () => {
+      if (watched()) module.addAndSendMsgToChat = original;
+    };
+  };
+
+  const hookAll = () => {
+    const w = page.WPP;
+    if (!w?.isInjected) return;
+    hook('socket', () => listen(wpp().whatsapp.Socket, 'change:state', note));
+    hook('mode', () => listen(wpp().whatsapp.Stream, 'change:mode', note));
+    hook('info', () => listen(wpp().whatsapp.Stream, 'change:info', note));
+    hook('acks', () =>
+      listen(wpp().whatsapp.MsgStore, 'change:ack', (/** @type {any} */ m) => {
+        if (m?.id?.fromMe) acked(hexOf(m.id), m.ack);
+      }),
+    );
+    // receipts for messages that are not in memory; in a group one participant's receipt is not yet everybody's
+    hook('receipts', () => {
+      const listener = (/** @type {any} */ e) => {
+        if (!String(e.chat).endsWith('@g.us')) for (const id of e.ids) acked(hexOf(id), e.ack);
+      };
+      wpp().on('chat.msg_ack_change', listener);
+      return () => wpp().off('chat.msg_ack_change', listener);
+    });
+    hook('logout', () => {
+      const listener = () => record('logout', null, 0, null);
+      wpp().on('conn.logout', listener);
+      return () => wpp().off('conn.logout', listener);
+    });
+    if (w.isReady) hook('sending', watchSending);
+    note();
+  };
+
+  // -- fence
+
+  /** Raises Refused for a host that has a successor. @param {Holder} a */
+  const current = (a) => {
+    if (!state.attached) throw new Refused('never_attached', 'no host has attached to this document');
+    if (a.epoch !== state.epoch) throw new Refused('stale_host', `epoch ${a.epoch} has given way to ${state.epoch}`);
+  };
+
+  /** A call that was given up on must not arrive late: an attachment ends all that were made under earlier ones. @param {Order} a */
+  const fence = (a) => {
+    current(a);
+    if (a.attachment !== state.attachment) throw new Refused('stale_call', `attachment ${a.attachment} has given way to ${state.attachment}`);
+    if (a.generation !== state.generation) throw new Refused('other_document', 'the page has loaded anew since');
+    if (a.account !== account()) throw new Refused('other_account', 'another account is logged in');
+  };
+
+  // -- what can be asked
+
+  /** @param {Holder} a */
+  const attach = (a) => {
+    const older = a.epoch < state.epoch || (a.epoch === state.epoch && a.attachment < state.attachment);
+    if (state.attached && older) throw new Refused('stale_host', `epoch ${a.epoch} is older than ${state.epoch}`);
+    Object.assign(state, { attached: true, epoch: a.epoch, attachment: a.attachment });
+    hookAll();
+    return { generation: state.generation, version: VERSION };
+  };
+
+  /** The first thing the bridge needs that is not as it should be; asks WhatsApp's server nothing. */
+  const canary = () => {
+    const w = wpp();
+    const needed = {
+      'chat.find': w.chat.find,
+      'chat.sendTextMessage': w.chat.sendTextMessage,
+      'chat.getMessageById': w.chat.getMessageById,
+      'chat.generateMessageID': w.chat.generateMessageID,
+      'contact.queryExists': w.contact.queryExists,
+      'conn.getMyUserId': w.conn.getMyUserId,
+      addAndSendMsgToChat: w.whatsapp.functions.addAndSendMsgToChat,
+      findOrCreateLatestChat: w.whatsapp.functions.findOrCreateLatestChat,
+    };
+    for (const [name, value] of Object.entries(needed)) if (typeof value !== 'function') return `${name} is gone`;
+    if (!watched()) return 'addAndSendMsgToChat cannot be watched';
+    const me = account();
+    if (me === null || !/^\d+@(c\.us|lid)$/.test(me)) return 'our own id has a strange form';
+    const key = `true_${me}_3EB0C0FFEE`;
+    if (String(w.whatsapp.MsgKey.fromString(key)) !== key) return 'a message key does not come back as it went in';
+    const message = w.whatsapp.MsgStore.findFirst((m) => m.id?.fromMe);
+    if (message && !/^true_[^_]+@[^_]+_[^_]+/.test(String(message.id))) return 'a message’s key has a strange form';
+    if (message && typeof message.ack !== 'number') return 'a message has no ack';
+    return null;
+  };
+
+  const probe = () => {
+    hookAll();
+    const w = /** @type {Wpp | undefined} */ (page.WPP);
+    const ready = w?.isFullReady === true;
+    const login = w?.isInjected === true && authenticated();
+    let broken = null;
+    if (ready && login) {
+      try {
+        broken = canary();
+      } catch (error) {
+        broken = described(error).text;
+      }
+    }
+    const running = [...state.calls.values()].filter((c) => c.state === 'running').map((c) => c.since);
+    return {
+      generation: state.generation,
+      version: VERSION,
+      epoch: state.attached ? state.epoch : null,
+      attachment: state.attachment,
+      url: location.href,
+      loaded: document.readyState !== 'loading',
+      library: w?.version ?? null,
+      ready,
+      authenticated: login,
+      socket: maybe(() => w?.whatsapp.Socket.state),
+      mode: maybe(() => w?.whatsapp.Stream.mode),
+      info: maybe(() => w?.whatsapp.Stream.info),
+      account: login ? account() : null,
+      lid: login ? bare(maybe(() => w?.conn.getMyUserLid())) : null,
+      device: login ? maybe(() => String(w?.whatsapp.UserPrefs.getMaybeMeDevicePn() ?? w?.whatsapp.UserPrefs.getMaybeMeDeviceLid())) : null,
+      qr: maybe(() => Boolean(w?.whatsapp.Conn.ref)) === true,
+      passkey: state.passkeys > 0,
+      canary: broken,
+      steady: state.steadySince === null ? null : (performance.now() - state.steadySince) / 1000,
+      drops: state.drops,
+      errors: state.errors,
+      events: state.events.size,
+      overflowed: state.overflowed,
+      running: running.length ? (performance.now() - Math.min(...running)) / 1000 : null,
+    };
+  };
+
+  const qr = async () => {
+    if (authenticated()) throw new Refused('already_linked', 'a phone is linked, so there is no QR code');
+    const { conn, whatsapp } = wpp();
+    let code = await within(conn.getAuthCode());
+    if (!code && whatsapp.Socket.state === 'UNPAIRED_IDLE') code = await within(conn.refreshQR());
+    if (!code) throw new Refused('no_qr', 'WhatsApp shows no QR code yet: try again in a moment');
+    return { code: code.fullCode };
+  };
+
+  /** @param {{phone: string}} a */
+  const pairing = async ({ phone }) => {
+    if (authenticated()) throw new Refused('already_linked', 'a phone is linked already');
+    return { code: await within(wpp().conn.genLinkDeviceCodeForPhoneNumber(phone), 12_000) };
+  };
+
+  /** The chat as a send would find it, and the form of our keys in it. @param {string | import('@wppconnect/wa-js').whatsapp.Wid} wid */
+  const place = async (wid) => {
+    const { chat } = wpp();
+    const found = await within(chat.find(wid), 15_000);
+    const key = String(await within(chat.generateMessageID(found))).split('_');
+    return { remote: String(found.id), participant: key[3] ?? null };
+  };
+
+  /** Who is behind an address. `exists` null: WhatsApp said no, or the question failed; the two look alike. @param {{address: string}} a */
+  const resolve = async ({ address }) => {
+    const nobody = { exists: null, drops: state.drops, connected: state.connected, generation: state.generation };
+    if (address.endsWith('@g.us')) {
+      try {
+        return { exists: true, wa_id: address, pn: null, lid: null, ...(await place(address)) };
+      } catch (error) {
+        if (/not[ -]found/i.test(described(error).text)) return nobody;
+        throw error;
+      }
+    }
+    const answer = await within(wpp().contact.queryExists(address), 15_000);
+    if (answer === null || answer === undefined) return { ...nobody, drops: Math.max(nobody.drops, state.drops) };
+    const wid = String(answer.wid);
+    const { ApiContact } = wpp().whatsapp;
+    const pn = wid.endsWith('@c.us') ? wid : bare(maybe(() => /** @type {any} */ (ApiContact).getPhoneNumber(answer.wid)));
+    const lid = wid.endsWith('@lid') ? wid : bare(answer.lid);
+    return { exists: true, wa_id: pn ?? wid, pn, lid, ...(await place(answer.wid)) };
+  };
+
+  /** Hand a message to WhatsApp, at most once for each id. @param {Order} a @returns {Promise<object>} */
+  const send = (a) => {
+    fence(a);
+    const known = state.calls.get(a.hex);
+    if (known?.state === 'running' && known.answer) return known.answer;
+    if (known?.state === 'placed' && !a.again) return Promise.resolve({ status: 'placed', joined: true });
+    if (!watched()) throw new Refused('library_broken', 'wa-js cannot send in this document');
+    /** @type {Call} */
+    const call = { state: 'running', since: performance.now(), handed: false, answer: null };
+    state.calls.set(a.hex, call);
+    call.answer = handOver(a, call);
+    return call.answer;
+  };
+
+  /** @param {Order} a @param {Call} call */
+  const handOver = async (a, call) => {
+    /** @param {string} code @param {string} text */
+    const failed = (code, text) => {
+      call.state = 'failed';
+      return { status: 'failed', code, text };
+    };
+    try {
+      if (a.type !== 'text') return failed('type_unknown', `this version cannot send messages of type ${a.type}`);
+      const { chat } = wpp();
+      const found = await chat.find(a.remote);
+      if (String(found.id) !== a.remote) return failed('remote_changed', `the chat is ${String(found.id)} now`);
+      if (account() !== a.account) return failed('other_account', 'another account is logged in');
+      await chat.sendTextMessage(a.remote, a.content.body, {
+        messageId: a.key,
+        waitForAck: false,
+        linkPreview: a.content.preview_url === true,
+        markIsRead: false,
+        detectMentioned: false,
+      });
+      call.state = 'placed';
+      return { status: 'placed', joined: false };
+    } catch (error) {
+      const { code, text } = described(error);
+      if (!call.handed) return failed(code, text);
+      // it had reached WhatsApp's own code, so it may be stored or sent: the safe side
+      call.state = 'placed';
+      return { status: 'unconfirmed', code, text };
+    }
+  };
+
+  /** One question for reconciling: open the chats as a send would, then ask under every key. @param {Sought} sought */
+  const look = async ({ hex, chats, keys }) => {
+    const { chat } = wpp();
+    /** @type {Record<string, string | null>} */
+    const opened = {};
+    /** @type {Record<string, string>} */
+    const answers = {};
+    const before = state.calls.get(hex)?.state ?? null;
+    for (const remote of chats) {
+      try {
+        opened[remote] = String((await within(chat.find(remote))).id);
+      } catch (error) {
+        opened[remote] = null;
+        answers[remote] = described(error).text;
+      }
+    }
+    let found = null;
+    for (const key of keys) {
+      try {
+        const message = await within(chat.getMessageById(key));
+        const ack = Number(message.ack ?? 0);
+        if (found === null || ack > found.ack) found = { key, ack, code: state.codes.get(hex) ?? null };
+      } catch (error) {
+        answers[key] = /** @type {any} */ (error)?.code ?? described(error).text;
+      }
+    }
+    const call = state.calls.get(hex);
+    const after = call?.state ?? null;
+    // what changed while we looked may have been looked for too early: let it settle
+    const ledger = before === after ? after : 'running';
+    return { hex, ledger, age: call ? (performance.now() - call.since) / 1000 : null, opened, answers, found };
+  };
+
+  /** @param {Holder & {sought: Sought[]}} a */
+  const find = async (a) => {
+    current(a);
+    return { generation: state.generation, found: await Promise.all(a.sought.map(look)) };
+  };
+
+  /** Outcomes that are committed: nothing of these ids needs to be known any more. @param {Holder & {hexes: string[]}} a */
+  const forget = (a) => {
+    current(a);
+    for (const hex of a.hexes) {
+      if (state.calls.get(hex)?.state !== 'running') state.calls.delete(hex);
+      state.codes.delete(hex);
+    }
+    return { left: state.calls.size };
+  };
+
+  /**
+   * News younger than `after`; waits up to `wait` ms for some. What is not younger is committed, and forgotten.
+   * @param {Holder & {generation: string, after: number, wait: number}} a
+   */
+  const events = async (a) => {
+    current(a);
+    if (a.generation !== state.generation) throw new Refused('other_document', 'the page has loaded anew since');
+    for (const [name, news] of state.events) if (news.seq <= a.after) state.events.delete(name);
+    if (state.events.size === 0) {
+      await new Promise((done) => {
+        const wake = () => {
+          clearTimeout(timer);
+          waiters.delete(wake);
+          done(null);
+        };
+        const timer = setTimeout(wake, a.wait);
+        waiters.add(wake);
+      });
+      current(a);
+    }
+    const overflowed = state.overflowed;
+    state.overflowed = false;
+    return { events: [...state.events.values()].slice(0, 500), overflowed };
+  };
+
+  /** Ask WhatsApp to connect anew. @param {Holder} a */
+  const reconnect = (a) => {
+    current(a);
+    const socket = /** @type {any} */ (wpp().whatsapp.Socket);
+    if (typeof socket.reconnect === 'function') socket.reconnect();
+    else if (typeof socket.initConn === 'function') socket.initConn();
+    window.dispatchEvent(new Event('online'));
+    return {};
+  };
+
+  /** @param {Holder} a */
+  const logout = async (a) => {
+    current(a);
+    if (!authenticated()) throw new Refused('not_linked', 'no phone is linked');
+    await within(wpp().conn.logout(), 10_000);
+    return {};
+  };
+
+  /** @type {Record<string, (args: any) => unknown>} */
+  const questions = { attach, probe, qr, pairing, resolve, send, find, forget, events, reconnect, logout };
+
+  /** @param {string} name @param {any} args */
+  const call = async (name, args) => {
+    try {
+      const question = questions[name];
+      if (!question) throw new Refused('unknown_call', `there is no ${name}`);
+      return await question(args);
+    } catch (error) {
+      return { [error instanceof Refused ? 'refused' : 'error']: described(error) };
+    }
+  };
+
+  // -- into the page
+
+  const count = () => {
+    state.errors += 1;
+  };
+  window.addEventListener('error', count);
+  window.addEventListener('unhandledrejection', count);
+  undo.push(() => window.removeEventListener('error', count));
+  undo.push(() => window.removeEventListener('unhandledrejection', count));
+
+  // a passkey is asked for after some scans; a headless browser has nobody to ask, so it is kept open and said
+  if (!state.credentialsWrapped && navigator.credentials) {
+    state.credentialsWrapped = true;
+    const original = navigator.credentials.get.bind(navigator.credentials);
+    navigator.credentials.get = (options) => {
+      if (!options?.publicKey) return original(options);
+      state.passkeys += 1;
+      return new Promise((_, reject) => {
+        options.signal?.addEventListener('abort', () => {
+          state.passkeys -= 1;
+          reject(options.signal?.reason);
+        });
+      });
+    };
+  }
+
+  old?.dispose();
+  const dispose = () => {
+    for (const off of undo.splice(0)) maybe(off);
+    for (const wake of [...waiters]) wake();
+  };
+  Object.defineProperty(window, NAME, { value: { state, call, dispose, version: VERSION }, configurable: true, enumerable: false });
+  page.WPP?.loader?.onInjected(hookAll);
+  page.WPP?.loader?.onReady(hookAll);
+  page.WPP?.loader?.onFullReady(hookAll);
+  hookAll();
+})();

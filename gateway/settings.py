@@ -1,0 +1,195 @@
+"""Every setting, once: name, type, default, meaning. Read from the environment (GATEWAY_…) and a TOML file.
+
+The environment wins over the file. The file is named by GATEWAY_SETTINGS, else `gateway.toml` in
+the data directory, where there is one.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+import tomllib
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+
+PREFIX = "GATEWAY_"
+WHATSAPP_WEB = "https://web.whatsapp.com/"
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+class SettingsError(Exception):
+    """A setting is wrong; the text says which one and what to do."""
+
+
+class Settings(BaseModel):
+    """All settings. Durations are seconds, sizes bytes; 0 switches a cap off."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ignored_types=(cached_property,))
+
+    data: Path = Field(Path("data"), description="Data directory: database, profiles, logs, sockets. A local file system.")
+    listen: str = Field("127.0.0.1:3000,[::1]:3000", description="Addresses of the API, comma separated.")
+    api_key: SecretStr | None = Field(None, description="With a key set, every call but the two probes asks for it.")
+    api_key_file: Path | None = Field(None, description="A file that holds the API key.")
+    metrics_key: SecretStr | None = Field(None, description="A key that opens /metrics only.")
+    whatsapp_url: str = Field(WHATSAPP_WEB, description="WhatsApp Web; the sandbox's address to try things out.")
+
+    send_interval: float = Field(1.0, ge=0, description="Seconds between two messages of a session.")
+    send_timeout: float = Field(120.0, gt=0, description="Seconds after which a hand-over without ack is unconfirmed.")
+    message_ttl: float = Field(0.0, ge=0, description="Seconds that a message may wait in the queue; 0 = for ever.")
+    max_attempts: int = Field(5, ge=1, description="Hand-overs proven not sent before a message is a dead letter.")
+    retry_delay: float = Field(2.0, gt=0, description="Seconds of the first back-off; it doubles from there.")
+    retry_max_delay: float = Field(300.0, gt=0, description="The largest back-off in seconds.")
+    queue_limit: int = Field(1_000_000, ge=1, description="Messages that may wait; beyond it the API answers 503.")
+    in_flight: int = Field(4, ge=1, le=16, description="Chats with a hand-over under way at once.")
+    call_timeout: float = Field(20.0, gt=0, description="Seconds that one call on the page may take.")
+
+    health_interval: float = Field(30.0, gt=0, description="Seconds between two full health checks and their log line.")
+    chromium: Path | None = Field(None, description="Chromium's executable; found by itself where unset.")
+    chromium_args: str = Field("", description="Further flags for Chromium, as a shell would split them.")
+    chromium_memory_limit: int = Field(2_000_000_000, ge=0, description="Bytes (PSS) above which Chromium is relaunched; 0 = off.")
+    proxy: str | None = Field(None, description="Proxy for Chromium, as its --proxy-server takes it.")
+    wa_js: Path | None = Field(None, description="The wa-js bundle; the one that `gateway setup` installed where unset.")
+    default_region: str | None = Field(None, description="Region (DE, BR, …) in which national numbers are read.")
+    doorbells: bool = Field(True, description="Wake other processes after a commit; without it they poll each second.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
+    log_format: Literal["auto", "console", "json"] = Field("auto", description="auto: console on a terminal, else JSON.")
+
+    @field_validator("data")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @field_validator("listen")
+    @classmethod
+    def _addresses(cls, value: str) -> str:
+        for item in value.split(","):
+            split_address(item)
+        return value
+
+    @model_validator(mode="after")
+    def _key_or_loopback(self) -> Self:
+        if self.api_key_file is not None and self.api_key is not None:
+            raise ValueError("set GATEWAY_API_KEY or GATEWAY_API_KEY_FILE, not both")
+        if self.api_key is not None and len(self.api_key.get_secret_value()) < 16:
+            raise ValueError("GATEWAY_API_KEY is shorter than 16 characters: make one with `openssl rand -hex 32`")
+        if self.api_key is None and self.api_key_file is None:
+            for host, port in self.addresses:
+                if host not in LOOPBACK:
+                    raise ValueError(
+                        f"GATEWAY_LISTEN opens {host}:{port} to the network and no key is set: set GATEWAY_API_KEY, or listen on 127.0.0.1"
+                    )
+        return self
+
+    @property
+    def addresses(self) -> list[tuple[str, int]]:
+        """GATEWAY_LISTEN as (host, port) pairs."""
+        return [split_address(item) for item in self.listen.split(",")]
+
+    @cached_property
+    def key(self) -> str | None:
+        """The API key, from the variable or from the file. Raises SettingsError if the file cannot be read."""
+        if self.api_key_file is None:
+            return self.api_key.get_secret_value() if self.api_key else None
+        try:
+            key = self.api_key_file.read_text().strip()
+        except OSError as error:
+            raise SettingsError(f"GATEWAY_API_KEY_FILE cannot be read: {error}") from None
+        if len(key) < 16:
+            raise SettingsError("the key in GATEWAY_API_KEY_FILE is shorter than 16 characters: make one with `openssl rand -hex 32`")
+        return key
+
+    # -- where things lie in the data directory
+    @property
+    def database(self) -> Path:
+        return self.data / "gateway.db"
+
+    @property
+    def run(self) -> Path:
+        """Sockets, locks, beats: everything that means nothing after a restart of the machine."""
+        return self.data / "run"
+
+    @property
+    def logs(self) -> Path:
+        return self.data / "logs"
+
+    @property
+    def supervisor_socket(self) -> Path:
+        return self.run / "supervisor.sock"
+
+    def slot(self, session: str) -> Path:
+        """A session's own directory: profile, tmp, incarnation."""
+        return self.data / "sessions" / session
+
+    def beat(self, process: str) -> Path:
+        return self.run / f"{process}.beat"
+
+    def lock(self, process: str) -> Path:
+        return self.run / f"{process}.lock"
+
+    def make_directories(self) -> None:
+        """Create the data directory and its parts, readable by this user alone. Raises SettingsError."""
+        try:
+            for directory in (self.data, self.run, self.logs, self.data / "sessions"):
+                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise SettingsError(f"the data directory {self.data} cannot be made: {error.strerror}; set GATEWAY_DATA to a directory that you may write") from None
+
+
+def split_address(text: str) -> tuple[str, int]:
+    """`127.0.0.1:3000`, `[::1]:3000`, `localhost:3000` → (host, port). Raises ValueError with a sentence."""
+    host, colon, port = text.strip().rpartition(":")
+    if not colon or not host or not port.isdigit() or not 0 <= int(port) < 65536:
+        raise ValueError(f"{text.strip()!r} is no address: write HOST:PORT, for instance 127.0.0.1:3000 or [::1]:3000")
+    return host.strip("[]"), int(port)
+
+
+def load(environ: dict[str, str] | None = None) -> Settings:
+    """Settings from the environment and the settings file. Raises SettingsError with a sentence that says what to do."""
+    environ = dict(os.environ) if environ is None else environ
+    known = Settings.model_fields
+    given: dict[str, Any] = {}
+    for name, value in environ.items():
+        if not name.startswith(PREFIX) or name == f"{PREFIX}SETTINGS":
+            continue
+        field = name.removeprefix(PREFIX).lower()
+        if field in known:
+            if value != "":
+                given[field] = value
+        elif not field.startswith("chromium_of"):
+            # Kubernetes injects GATEWAY_PORT for a Service called gateway: a warning, not a refusal
+            print(f"gateway: {name} is no setting{_nearest(field, known, PREFIX)}; ignored", file=sys.stderr)
+    try:
+        return Settings(**{**_from_file(environ, given, known), **given})
+    except ValidationError as error:
+        raise SettingsError("; ".join(_sentence(e) for e in error.errors())) from None
+
+
+def _from_file(environ: dict[str, str], given: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
+    named = environ.get(f"{PREFIX}SETTINGS")
+    path = Path(named) if named else Path(given.get("data", "data")) / "gateway.toml"
+    if not named and not path.exists():
+        return {}
+    try:
+        values = tomllib.loads(path.read_text())
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"the settings file {path} cannot be read: {error}") from None
+    for name in values:
+        if name not in known:
+            raise SettingsError(f"{path}: {name!r} is no setting{_nearest(name, known)}")
+    return values
+
+
+def _nearest(name: str, known: dict[str, Any], prefix: str = "") -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    if not close:
+        return ""
+    return f"; did you mean {prefix + close[0].upper() if prefix else close[0]}?"
+
+
+def _sentence(error: Any) -> str:
+    text = str(error["msg"]).removeprefix("Value error, ")
+    return f"{PREFIX}{str(error['loc'][0]).upper()}: {text}" if error["loc"] else text

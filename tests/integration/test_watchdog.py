@@ -1,0 +1,330 @@
+"""The watchdog with real processes: a real supervisord, and programs that beat as the host and the API do.
+
+Chromium and the page have their own tests; here it is who is killed, when, and what is written down.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from gateway.beat import boot_time
+from gateway.settings import Settings
+from gateway.store import commands, recoveries, sessions
+from gateway.store.database import open_database, transaction
+from gateway.store.recoveries import Recovery
+from gateway.supervision import Program, ProgramState, Supervisor, Unreachable
+
+#: Beats healthy evidence for as long as Chromium's pid is what supervisord's record says; `mute` stops the round trips.
+HOST = """\
+import sys, time
+from pathlib import Path
+from gateway.beat import Heart, boot_time
+from gateway.session import Evidence, State
+here = Path(sys.argv[1])
+heart, began = Heart(here / "run/browser-default.beat"), boot_time()
+since = answered = began
+while True:
+    now = boot_time()
+    pid = int((here / "chromium.pid").read_text() or 0)
+    mute = (here / "mute").exists() and (here / "mute").read_text() == str(pid)
+    answered = answered if mute else now
+    heart.beat({"evidence": Evidence(
+        session="default", state=State.READY, epoch=1, since=since, connected=True, chromium_pid=pid,
+        answered_at=answered, missed=0 if not mute else int((now - answered) // 2), canary=None, socket="CONNECTED",
+        stream_mode="MAIN", stream_info="NORMAL", account="1@c.us", expected_account="1@c.us").as_dict()})
+    time.sleep(0.2)
+"""
+API = """\
+import sys, time
+from pathlib import Path
+from gateway.beat import Heart
+heart = Heart(Path(sys.argv[1]) / "run/api.beat")
+while True:
+    heart.beat()
+    time.sleep(0.2)
+"""
+WATCHDOG = "import sys; from gateway.settings import load; from gateway.watchdog.watchdog import main; sys.exit(main(load()))"
+CONF = """\
+[supervisord]
+nodaemon=true
+logfile={here}/supervisord.log
+pidfile={here}/supervisord.pid
+environment=GATEWAY_DATA="{here}",GATEWAY_HEALTH_INTERVAL="0.5"
+[unix_http_server]
+file={here}/run/supervisor.sock
+chmod=0700
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
+[program:chromium-default]
+command=sh -c 'printf $$ > {here}/chromium.pid; exec sleep 1000'
+startsecs=1
+startretries=1000000
+[program:browser-default]
+command={python} {here}/host.py {here}
+startsecs=1
+startretries=1000000
+redirect_stderr=true
+stdout_logfile={here}/host.log
+[program:api]
+command={python} {here}/api.py {here}
+startsecs=1
+[program:watchdog]
+command={python} {here}/watchdog.py
+startsecs=1
+redirect_stderr=true
+stdout_logfile={here}/watchdog.log
+"""
+
+
+class Rig:
+    """A gateway made of the real watchdog, the real supervisord, and programs that only beat."""
+
+    def __init__(self, here: Path) -> None:
+        self.here = here
+        self.settings = Settings(data=here)
+        self.settings.make_directories()
+        for name, text in (("host", HOST), ("api", API), ("watchdog", WATCHDOG)):
+            (here / f"{name}.py").write_text(text)
+        (here / "chromium.pid").write_text("")
+        (here / "conf").write_text(CONF.format(here=here, python=sys.executable))
+        self.supervisor = Supervisor(self.settings.supervisor_socket)
+        self.db = open_database(self.settings.database)
+        with self.transaction():
+            sessions.ensure(self.db, name="default", now=time.time())
+
+    def transaction(self):  # type: ignore[no-untyped-def]
+        return transaction(self.db, boot_time() + 5)
+
+    @property
+    def log(self) -> str:
+        return (self.here / "watchdog.log").read_text()
+
+    def recoveries(self) -> list[Recovery]:
+        return recoveries.list_(self.db)
+
+    async def pid(self, name: str) -> int:
+        """Pid of a running program."""
+        program = await self.running(name)
+        assert program is not None
+        assert program.pid is not None
+        return program.pid
+
+    async def running(self, name: str) -> Program | None:
+        try:
+            program = await self.supervisor.program(name)
+        except Unreachable:
+            return None
+        return program if program.state is ProgramState.RUNNING else None
+
+    async def until(self, condition: Callable[[], object], seconds: float = 20.0) -> None:
+        """Wait for a condition (a plain or an async function); a failure shows the watchdog's log."""
+        end = time.monotonic() + seconds
+        while True:
+            result = condition()
+            if isinstance(result, Awaitable):
+                result = await result
+            if result:
+                return
+            assert time.monotonic() < end, self.log[-4000:]
+            await asyncio.sleep(0.02)
+
+    async def successor(self, name: str, old: int, seconds: float = 20.0) -> None:
+        async def changed() -> bool:
+            program = await self.running(name)
+            return program is not None and program.pid != old
+
+        await self.until(changed, seconds)
+
+    def last(self, status: str) -> Recovery | None:
+        found = self.recoveries()
+        return found[0] if found and found[0].status == status else None
+
+
+@pytest.fixture
+async def rig() -> AsyncIterator[Rig]:
+    with tempfile.TemporaryDirectory() as directory:
+        one = Rig(Path(directory))
+        command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(one.here / "conf")]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, process_group=0)
+        try:
+            await one.until(lambda: (one.here / "watchdog.log").exists())
+            for name in ("chromium-default", "browser-default", "api", "watchdog"):
+                await one.until(lambda name=name: one.running(name))
+            await one.until(lambda: "Session health check passed" in one.log)
+            yield one
+        finally:
+            process.terminate()
+            process.wait(30)
+            one.db.close()
+
+
+async def test_a_frozen_host_is_killed_and_the_recovery_is_written(rig: Rig) -> None:
+    old, chromium = await rig.pid("browser-default"), await rig.pid("chromium-default")
+    await rig.until(lambda: sessions.get(rig.db, "default"))
+    await asyncio.sleep(0)
+    started = await rig.supervisor.program("browser-default")
+    assert started.since is not None
+    os.kill(old, signal.SIGSTOP)
+    await rig.successor("browser-default", old)
+    await rig.until(lambda: rig.last("succeeded"))
+    row = rig.recoveries()[0]
+    assert (row.cause, [rung.name for rung in row.rungs], row.by) == ("host_silent", ["respawn_host"], "watchdog")
+    assert await rig.pid("chromium-default") == chromium
+    lines = rig.log
+    for line in (
+        "Session health check failed, attempting to recover",
+        "Starting session recovery...",
+        "Session recovery completed successfully",
+    ):
+        assert line in lines
+
+
+async def test_a_page_that_answers_no_more_has_its_chromium_relaunched(rig: Rig) -> None:
+    old, host = await rig.pid("chromium-default"), await rig.pid("browser-default")
+    (rig.here / "mute").write_text(str(old))
+    await rig.successor("chromium-default", old)
+    await rig.until(lambda: rig.last("succeeded"))
+    row = rig.recoveries()[0]
+    assert (row.cause, [rung.name for rung in row.rungs]) == ("page_unresponsive", ["relaunch_chromium"])
+    assert await rig.pid("browser-default") == host
+
+
+async def test_a_death_is_noticed_at_once_and_written_down(rig: Rig) -> None:
+    old = await rig.pid("chromium-default")
+    at = time.monotonic()
+    os.kill(old, signal.SIGKILL)
+
+    async def again() -> bool:
+        pid = (await rig.supervisor.program("chromium-default")).pid
+        return pid not in (None, old)
+
+    await rig.until(again)
+    assert time.monotonic() - at < 0.8
+    await rig.until(lambda: rig.last("succeeded"))
+    assert rig.recoveries()[0].cause == "chromium_exited"
+
+
+async def test_what_the_operator_stops_stays_stopped(rig: Rig) -> None:
+    await rig.supervisor.stop("browser-default")
+
+    async def stopped() -> bool:
+        return (await rig.supervisor.program("browser-default")).state is ProgramState.STOPPED
+
+    await rig.until(stopped)
+    await rig.until(lambda: (row := sessions.get(rig.db, "default")) is not None and row.state.value == "stopped")
+    chromium = await rig.pid("chromium-default")
+    os.kill(chromium, signal.SIGKILL)
+    await rig.successor("chromium-default", chromium)
+    assert await stopped()
+    assert rig.recoveries() == []
+    await rig.supervisor.start("browser-default")
+    await rig.until(lambda: rig.running("browser-default"))
+
+
+async def test_a_locked_database_delays_the_row_and_not_the_kill(rig: Rig) -> None:
+    old = await rig.pid("browser-default")
+    rig.db.execute("BEGIN IMMEDIATE")
+    os.kill(old, signal.SIGSTOP)
+    await rig.successor("browser-default", old)
+    assert rig.recoveries() == []
+    rig.db.execute("ROLLBACK")
+    await rig.until(lambda: rig.last("succeeded"))
+    assert [rung.name for rung in rig.recoveries()[0].rungs] == ["respawn_host"]
+
+
+async def test_a_silent_api_is_killed(rig: Rig) -> None:
+    old = await rig.pid("api")
+    os.kill(old, signal.SIGSTOP)
+    await rig.successor("api", old)
+    assert rig.recoveries() == []
+
+
+async def test_a_stopped_holder_of_the_write_lock_dies_first(rig: Rig) -> None:
+    """The API holds the lock and is stopped: it goes; nobody else does."""
+    code = (
+        "import sqlite3, sys, time; from gateway.beat import Heart; from pathlib import Path; here = Path(sys.argv[1])\n"
+        "db = sqlite3.connect(here / 'gateway.db', isolation_level=None, timeout=5)\nh = Heart(here / 'run/api.beat')\n"
+        "first = not (here / 'held').exists()\n"
+        "if first: db.execute('BEGIN IMMEDIATE'); (here / 'held').touch()\n"
+        "while True: h.beat(); time.sleep(0.2)\n"
+    )
+    (rig.here / "api.py").write_text(code)
+    await rig.supervisor.kill("api", await rig.pid("api"))
+    await rig.until(lambda: (rig.here / "held").exists())
+    await rig.until(lambda: rig.running("api"))
+    holder, host = await rig.pid("api"), await rig.pid("browser-default")
+    os.kill(holder, signal.SIGSTOP)
+    await rig.successor("api", holder)
+    assert await rig.pid("browser-default") == host
+    with rig.transaction():
+        pass
+
+
+async def test_the_api_asks_for_a_recovery(rig: Rig) -> None:
+    old = await rig.pid("browser-default")
+    now = time.time()
+    with rig.transaction():
+        id = recoveries.open_(rig.db, session="default", cause="requested", strategy="respawn_host", by="api", now=now)
+        args = {"recovery": id, "strategy": "respawn_host"}
+        commands.ask(rig.db, session="default", target="watchdog", kind="recover", args=args, now=now, deadline=now + 30)
+    await rig.successor("browser-default", old)
+    await rig.until(lambda: rig.last("succeeded"))
+    row = recoveries.get(rig.db, id)
+    assert row is not None
+    assert [rung.name for rung in row.rungs] == ["respawn_host"]
+    assert len(rig.recoveries()) == 1
+
+
+async def test_the_api_stops_and_starts_a_session(rig: Rig) -> None:
+    async def do(kind: str) -> None:
+        now = time.time()
+        with rig.transaction():
+            desired = "stopped" if kind == "stop" else "started"
+            sessions.set_desired(rig.db, "default", desired, now)
+            id = commands.ask(rig.db, session="default", target="watchdog", kind=kind, args={}, now=now, deadline=now + 30)
+        await rig.until(lambda: (row := commands.get(rig.db, id)) is not None and row.answered_at is not None)
+        row = commands.get(rig.db, id)
+        assert row is not None
+        assert row.error is None
+
+    await do("stop")
+    for name in ("browser-default", "chromium-default"):
+        assert (await rig.supervisor.program(name)).state is ProgramState.STOPPED
+    await do("start")
+    for name in ("browser-default", "chromium-default"):
+        await rig.until(lambda name=name: rig.running(name))
+    old = await rig.pid("chromium-default")
+    await do("restart")
+    await rig.successor("chromium-default", old)
+    assert rig.recoveries() == []
+
+
+async def test_a_recovery_that_the_last_watchdog_left_open_is_interrupted(rig: Rig) -> None:
+    with rig.transaction():
+        recoveries.open_(rig.db, session="default", cause="host_silent", strategy=None, by="watchdog", now=time.time())
+    old = await rig.pid("watchdog")
+    os.kill(old, signal.SIGKILL)
+    await rig.until(lambda: rig.last("interrupted"))
+
+
+async def test_a_watchdog_that_was_stopped_kills_nobody_when_it_wakes(rig: Rig) -> None:
+    watchdog, host = await rig.pid("watchdog"), await rig.pid("browser-default")
+    os.kill(watchdog, signal.SIGSTOP)
+    os.kill(host, signal.SIGSTOP)  # as a suspended machine: all beats are old
+    await asyncio.sleep(6)
+    os.kill(host, signal.SIGCONT)
+    os.kill(watchdog, signal.SIGCONT)
+    seen = rig.log.count("Session health check")
+    await rig.until(lambda: rig.log.count("Session health check") > seen + 1)
+    assert await rig.pid("browser-default") == host
+    assert rig.recoveries() == []
