@@ -193,11 +193,12 @@ class Line:
             self._on_refs(m)
         self.world.stir()
 
-    def _on_logout(self, _: dict[str, Any]) -> None:
+    def _on_logout(self, m: dict[str, Any]) -> None:
         if self.device is not None:
             self.device.account.devices.pop(self.device.number, None)
             self.device = None
             self.world.stir()
+        self.say({"rid": m["rid"], "done": True})
 
     # -- messages
 

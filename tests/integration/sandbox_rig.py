@@ -26,6 +26,7 @@ import aiohttp
 import psutil
 import pyppeteer
 
+from gateway.sandbox.behaviour import SETTINGS
 from gateway.sandbox.server import Sandbox
 
 #: What WhatsApp Web is told instead of "HeadlessChrome".
@@ -274,11 +275,18 @@ class Rig:
         return await self.js(
             f"""const chat = await WPP.chat.find({json.dumps(wid)});
             const id = {made};
-            const options = {{messageId: id, waitForAck: {json.dumps(wait)}, linkPreview: false, markIsRead: false, detectMentioned: false}};
+            const quiet = {{linkPreview: false, markIsRead: false, detectMentioned: false}};
+            const options = {{...quiet, messageId: id, waitForAck: {json.dumps(wait)}}};
             const sent = await WPP.chat.sendTextMessage(chat.id, {json.dumps(text)}, options);
             return {{id: sent.id, ack: sent.ack, result: sent.sendMsgResult}};""",
             seconds,
         )
+
+    async def clean(self) -> None:
+        """No fault on, the settings as they are by default: what a test leaves to the next on the same rig."""
+        for fault in (await self.ask("state"))["faults"]:
+            await self.heal(fault["id"])
+        await self.control("settings", **{s.name: s.default for s in SETTINGS})
 
     async def ack(self, id: str) -> Any:
         """The ack that the page knows of a message, or the code of the error that it raises."""

@@ -90,8 +90,9 @@ __d('SandboxSession', [], (exports) => {
   // the phone has removed this device, or the server does not know its token
   line.on('bye', () => (token === null ? location.reload() : loggedOut()));
 
+  // asked for on this side; without a line the phone goes on listing the device, as WhatsApp's does
   exports.logout = async () => {
-    line.say({ t: 'logout' });
+    await line.ask({ t: 'logout' }).catch(() => {});
     await loggedOut();
   };
 });
