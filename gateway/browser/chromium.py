@@ -20,7 +20,7 @@ import structlog
 from gateway import process
 from gateway.beat import boot_id
 from gateway.browser import incarnation
-from gateway.browser.executable import Unusable, find_chromium, version
+from gateway.executable import Unusable, find_chromium, version
 from gateway.browser.flags import arguments
 from gateway.settings import Settings
 from gateway.slot import MARK, Launch, executable_of, mark, read_launch, started_at, sweep, write_launch

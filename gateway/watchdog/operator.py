@@ -71,7 +71,7 @@ class Operator:
         if error is not None:
             log.warning("A command could not be carried out", session=command.session, command=command.kind, reason=error)
         at = time.time()
-        result = None if error else {"done": command.kind}
+        result: dict[str, str] | None = None if error else {}
         self._records.note(lambda conn: commands.answer(conn, id=command.id, result=result, error=error, now=at), "api")
 
     async def _carry_out(self, slot: SlotWatch, command: commands.Command) -> None:

@@ -45,7 +45,8 @@ log = structlog.get_logger()
 def main(settings: Settings) -> int:
     """Run the watchdog until it is told to stop. Returns an exit status."""
     process.start(settings, NAME)
-    return process.run(lambda stop: Watchdog(settings).run(stop))
+    asyncio.run(process.run_until_stopped(lambda stop: Watchdog(settings).run(stop)))
+    return 0
 
 
 class Watchdog:

@@ -12,11 +12,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from gateway import beat
 from gateway.beat import boot_time
 from gateway.settings import Settings
 from gateway.store import commands, recoveries, sessions
@@ -24,6 +25,7 @@ from gateway.store.database import open_database, transaction
 from gateway.store.recoveries import Recovery
 from gateway.supervision import Program, ProgramState, Supervisor, Unreachable
 
+ROOT = Path(__file__).parents[2]
 #: Beats healthy evidence for as long as Chromium's pid is what supervisord's record says; `mute` stops the round trips.
 HOST = """\
 import sys, time
@@ -59,7 +61,7 @@ CONF = """\
 nodaemon=true
 logfile={here}/supervisord.log
 pidfile={here}/supervisord.pid
-environment=GATEWAY_DATA="{here}",GATEWAY_HEALTH_INTERVAL="0.5"
+environment=GATEWAY_DATA="{here}",GATEWAY_HEALTH_INTERVAL="0.5",PYTHONPATH="{root}"
 [unix_http_server]
 file={here}/run/supervisor.sock
 chmod=0700
@@ -91,12 +93,13 @@ class Rig:
 
     def __init__(self, here: Path) -> None:
         self.here = here
+        self.earlier = 0
         self.settings = Settings(data=here)
         self.settings.make_directories()
         for name, text in (("host", HOST), ("api", API), ("watchdog", WATCHDOG)):
             (here / f"{name}.py").write_text(text)
         (here / "chromium.pid").write_text("")
-        (here / "conf").write_text(CONF.format(here=here, python=sys.executable))
+        (here / "conf").write_text(CONF.format(here=here, python=sys.executable, root=ROOT))
         self.supervisor = Supervisor(self.settings.supervisor_socket)
         self.db = open_database(self.settings.database)
         with self.transaction():
@@ -107,10 +110,12 @@ class Rig:
 
     @property
     def log(self) -> str:
-        return (self.here / "watchdog.log").read_text()
+        file = self.here / "watchdog.log"
+        return file.read_text() if file.exists() else ""
 
     def recoveries(self) -> list[Recovery]:
-        return recoveries.list_(self.db)
+        """This test's, youngest first."""
+        return [row for row in recoveries.list_(self.db) if row.id > self.earlier]
 
     async def pid(self, name: str) -> int:
         """Pid of a running program."""
@@ -150,30 +155,33 @@ class Rig:
         return found[0] if found and found[0].status == status else None
 
 
-@pytest.fixture
-async def rig() -> AsyncIterator[Rig]:
-    with tempfile.TemporaryDirectory() as directory:
+@pytest.fixture(scope="module")
+def gateway() -> Iterator[Rig]:
+    with tempfile.TemporaryDirectory() as directory:  # a short path: a unix socket's name holds 107 bytes
         one = Rig(Path(directory))
         command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(one.here / "conf")]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, process_group=0)
-        try:
-            await one.until(lambda: (one.here / "watchdog.log").exists())
-            for name in ("chromium-default", "browser-default", "api", "watchdog"):
-                await one.until(lambda name=name: one.running(name))
-            await one.until(lambda: "Session health check passed" in one.log)
-            yield one
-        finally:
-            process.terminate()
-            process.wait(30)
-            one.db.close()
+        yield one
+        process.terminate()
+        process.wait(30)
+        one.db.close()
+
+
+@pytest.fixture
+async def rig(gateway: Rig) -> Rig:
+    """All programs up, the session healthy, and no recoveries but this test's own."""
+    for name in ("chromium-default", "browser-default", "api", "watchdog"):
+        await gateway.until(lambda name=name: gateway.running(name))  # type: ignore[misc]
+    seen = gateway.log.count("Session health check passed")
+    await gateway.until(lambda: gateway.log.count("Session health check passed") > seen)
+    await gateway.until(lambda: recoveries.running(gateway.db, "default") is None)
+    earlier = recoveries.list_(gateway.db, limit=1)
+    gateway.earlier = earlier[0].id if earlier else 0
+    return gateway
 
 
 async def test_a_frozen_host_is_killed_and_the_recovery_is_written(rig: Rig) -> None:
     old, chromium = await rig.pid("browser-default"), await rig.pid("chromium-default")
-    await rig.until(lambda: sessions.get(rig.db, "default"))
-    await asyncio.sleep(0)
-    started = await rig.supervisor.program("browser-default")
-    assert started.since is not None
     os.kill(old, signal.SIGSTOP)
     await rig.successor("browser-default", old)
     await rig.until(lambda: rig.last("succeeded"))
@@ -321,7 +329,7 @@ async def test_a_watchdog_that_was_stopped_kills_nobody_when_it_wakes(rig: Rig) 
     watchdog, host = await rig.pid("watchdog"), await rig.pid("browser-default")
     os.kill(watchdog, signal.SIGSTOP)
     os.kill(host, signal.SIGSTOP)  # as a suspended machine: all beats are old
-    await asyncio.sleep(6)
+    await rig.until(lambda: (last := beat.read(rig.settings.beat("browser-default"))) is not None and last.age() > beat.SILENT + 0.5)
     os.kill(host, signal.SIGCONT)
     os.kill(watchdog, signal.SIGCONT)
     seen = rig.log.count("Session health check")
