@@ -21,8 +21,8 @@ from gateway.settings import Settings
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
-#: Set by supervisor.conf and `gateway up` for their programs: such a process dies with supervisord.
-SUPERVISED = "GATEWAY_SUPERVISED"
+#: What supervisord sets for its programs: such a process dies with it.
+SUPERVISED = "SUPERVISOR_ENABLED"
 _PR_SET_PDEATHSIG = 1
 
 
@@ -32,10 +32,9 @@ def die_with_parent() -> None:
     Without it a killed supervisord leaves its programs behind, and the next one starts second
     copies of all (measured with supervisor 4.3).
     """
-    parent = os.getppid()
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent or parent == 1 != int(os.environ.get("GATEWAY_SUPERVISOR_PID", "1")):
-        os.kill(os.getpid(), signal.SIGKILL)  # it died between the two calls
+    if os.getppid() == 1 and b"supervisord" not in Path("/proc/1/cmdline").read_bytes():
+        os.kill(os.getpid(), signal.SIGKILL)  # it died before we could ask, and nobody would tell us any more
 
 
 def hold_lock(path: Path) -> int:

@@ -136,7 +136,8 @@ class Settings(BaseModel):
             for directory in (self.data, self.run, self.logs, self.data / "sessions"):
                 directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
-            raise SettingsError(f"the data directory {self.data} cannot be made: {error.strerror}; set GATEWAY_DATA to a directory that you may write") from None
+            why = f"the data directory {self.data} cannot be made: {error.strerror}"
+            raise SettingsError(f"{why}; set GATEWAY_DATA to a directory that you may write") from None
 
 
 def split_address(text: str) -> tuple[str, int]:

@@ -19,7 +19,7 @@ from gateway.api.news import News
 from gateway.api.sessions import ensure_default
 from gateway.process import keep_beating, run_until_stopped, start
 from gateway.settings import Settings
-from gateway.store.database import Full, Locked
+from gateway.store.database import Full, Locked, SchemaTooNew
 from gateway.store.doorbell import Bell, ring
 from gateway.store.writer import Reader, Writer
 
@@ -34,23 +34,43 @@ _NO_SUCH_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
 def main(settings: Settings) -> int:
-    """Run until told to stop. Returns the exit status."""
+    """Run until told to stop. Returns the exit status: 1 if there is nothing to listen on, or a newer program's database."""
     start(settings, "api")
-    return run_until_stopped(lambda stop: serve(settings, stop))
+    status = 0
+
+    async def run(stop: asyncio.Event) -> None:
+        nonlocal status
+        status = await serve(settings, stop)
+
+    asyncio.run(run_until_stopped(run))
+    return status
 
 
-async def serve(settings: Settings, stop: asyncio.Event) -> None:
-    """Open the store, listen, and run until `stop`. Beats from the first moment on, whatever the database does."""
+async def serve(settings: Settings, stop: asyncio.Event) -> int:
+    """Open the store, listen, and run until `stop`. Beats from the first moment on, whatever the database does. Returns the exit status."""
+    status = 0
     async with asyncio.TaskGroup() as group:
-        beating = group.create_task(keep_beating(settings.beat("api"), dict, stop))
+        group.create_task(keep_beating(settings.beat("api"), dict, stop))
         try:
             async with opened(settings, stop) as context:
                 if context is not None:
-                    async with listening(make_app(context)):
-                        await stop.wait()
+                    status = await _listen(context, stop)
+        except SchemaTooNew as error:
+            log.error("The API cannot use the database", reason=str(error))
+            status = 1
         finally:
             stop.set()
-            await beating
+    return status
+
+
+async def _listen(context: Context, stop: asyncio.Event) -> int:
+    try:
+        async with listening(make_app(context)):
+            await stop.wait()
+    except OSError as error:
+        log.error("The API cannot listen: stop what uses the address, or change GATEWAY_LISTEN", reason=error.strerror)
+        return 1
+    return 0
 
 
 @contextlib.asynccontextmanager
@@ -67,14 +87,15 @@ async def opened(settings: Settings, stop: asyncio.Event | None = None) -> Async
         bell = Bell(settings.run, "api", settings.doorbells)
         stack.callback(bell.close)
         context = Context(settings, Keys.of(settings), writer, reader, News(bell, reader))
-        background = [context.news.run(), Guardian(settings).run(), Housekeeping(settings, writer).run()]
-        tasks = [asyncio.create_task(job) for job in background]
-        try:
-            yield context
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        # one that fails by a bug takes the process down, and supervisord brings it back: none of them may be missing unseen
+        async with asyncio.TaskGroup() as group:
+            background = [context.news.run(), Guardian(settings).run(), Housekeeping(settings, writer).run()]
+            tasks = [group.create_task(job) for job in background]
+            try:
+                yield context
+            finally:
+                for task in tasks:
+                    task.cancel()
 
 
 async def _writer(settings: Settings, stack: contextlib.AsyncExitStack, stop: asyncio.Event) -> Writer | None:
@@ -107,8 +128,7 @@ async def listening(app: web.Application) -> AsyncIterator[list[tuple[str, int]]
                 await web.TCPSite(runner, host, port).start()
             except OSError as error:
                 if host != "::1" or error.errno not in _NO_SUCH_ADDRESS:
-                    log.error(f"The API cannot listen on {host}:{port}", reason=error.strerror)
-                    raise
+                    raise OSError(error.errno, f"{host}:{port}: {error.strerror}") from None
                 log.info("This machine has no IPv6 loopback, so the API does not listen there", address=f"[::1]:{port}")
         found = [(str(a[0]), int(a[1])) for a in runner.addresses]
         if not found:

@@ -20,8 +20,8 @@ import structlog
 from gateway import process
 from gateway.beat import boot_id
 from gateway.browser import incarnation
-from gateway.executable import Unusable, find_chromium, version
 from gateway.browser.flags import arguments
+from gateway.executable import Unusable, find_chromium, version
 from gateway.settings import Settings
 from gateway.slot import MARK, Launch, executable_of, mark, read_launch, started_at, sweep, write_launch
 

@@ -19,7 +19,7 @@ import pytest
 from gateway import slot as slots
 from gateway.browser import incarnation
 from gateway.browser.chromium import REFUSED
-from gateway.browser.executable import Unusable, find_chromium
+from gateway.executable import Unusable, find_chromium
 from gateway.settings import Settings
 
 try:

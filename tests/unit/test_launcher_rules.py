@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from gateway.browser import executable as executables
+from gateway import executable as executables
 from gateway.browser.chromium import Refused, judge_lock, judge_version
-from gateway.browser.executable import Unusable, find_chromium, version
 from gateway.browser.flags import OFF, arguments, user_agent
+from gateway.executable import Unusable, find_chromium, version
 from gateway.settings import Settings
 from gateway.watchdog.locks import holder
 
@@ -115,5 +115,5 @@ def test_who_holds_the_write_lock(line: str, pid: int | None) -> None:
 
 def test_slots_are_found_without_heavy_modules() -> None:
     """`gateway setup` imports the search for Chromium before anything else is installed."""
-    code = "import sys, gateway.browser.executable; assert not {'aiohttp', 'pyppeteer', 'pydantic', 'structlog'} & sys.modules.keys()"
+    code = "import sys, gateway.executable; assert not {'aiohttp', 'pyppeteer', 'pydantic', 'structlog'} & sys.modules.keys()"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,47 @@
+# The developer's menu. Everything sets itself up: a virtual environment, Python packages, Chromium, wa-js.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo run test test-unit lint clean lock
+
+help: ## Show this menu
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.venv/.packages: requirements.lock setup.cfg
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; this is %d.%d. Say: make PYTHON=python3.12 $(MAKECMDGOALS)" % sys.version_info[:2])'
+	@echo "Python packages: installing into .venv …"
+	@$(PYTHON) -m venv .venv || { echo "python3 cannot make virtual environments here: install the package python3-venv"; exit 1; }
+	@$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+install: .venv/.packages ## Set up all that is needed
+	@$(BIN)/gateway setup
+
+deploy/wa-js/node_modules/.package-lock.json: deploy/wa-js/package-lock.json | install
+	@$(BIN)/python -c 'from gateway.provision import npm; npm(print, ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", "deploy/wa-js"])'
+
+demo: install ## See it work: 30 messages, Chromium killed in the middle (KEEP=1 stays up)
+	@$(BIN)/gateway demo $(if $(KEEP),--keep)
+
+run: install ## Run the gateway in the foreground
+	@$(BIN)/gateway up
+
+test: install deploy/wa-js/node_modules/.package-lock.json ## Run all tests
+	@$(BIN)/pytest tests/unit tests/integration
+
+test-unit: .venv/.packages ## Run the fast tests
+	@$(BIN)/pytest -q tests/unit
+
+lint: .venv/.packages deploy/wa-js/node_modules/.package-lock.json ## Check arrows, style, types, and bridge.js against wa-js
+	@$(BIN)/lint-imports
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@deploy/wa-js/node_modules/.bin/tsc --project deploy/wa-js/tsconfig.json
+
+lock: ## Write requirements.lock anew from what is installed
+	@$(BIN)/pip freeze --exclude-editable --all 2>/dev/null | grep -v '^pip==' > requirements.lock
+
+clean: ## Remove what was built (never data)
+	rm -rf .venv build dist *.egg-info deploy/wa-js/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis

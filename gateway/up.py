@@ -1,0 +1,87 @@
+"""`gateway up`: all of it under supervisord in the foreground, from a copy of supervisor.conf for this data directory."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from gateway.executable import Unusable, find_chromium
+from gateway.provision import SetupFailed, packaged, wa_js_path
+from gateway.settings import Settings
+
+#: A unix socket's path may have 107 bytes; supervisord makes `supervisor.sock.PID` beside it first.
+_LONGEST_SOCKET = 107 - 8
+
+_SANDBOX = """
+[program:sandbox]
+command = {gateway} sandbox --listen {listen}
+priority = 5
+autorestart = true
+startsecs = 1
+startretries = 1000000000
+stopwaitsecs = 2
+stdout_logfile = {logs}/sandbox.log
+stdout_logfile_maxbytes = 10MB
+stdout_logfile_backups = 1
+redirect_stderr = true
+"""
+
+
+def write_conf(settings: Settings, *, sandbox: str | None = None, environ: Mapping[str, str] = os.environ) -> Path:
+    """Write `supervisor.conf` into the data directory and return its path.
+
+    `sandbox` is an address HOST:PORT on which the sandbox is to run; the gateway then points to it.
+    The settings in `environ` are written down too (but for keys), so that supervisorctl starts what `gateway up` would.
+    Raises SetupFailed.
+    """
+    settings.make_directories()
+    if len(os.fsencode(settings.supervisor_socket)) > _LONGEST_SOCKET:
+        raise SetupFailed(f"the path {settings.data} is too long for a unix socket: set GATEWAY_DATA to a shorter one")
+    data, program = _plain(str(settings.data)), _plain(shlex.join([sys.executable, "-m", "gateway"]))
+    text = packaged("supervisor.conf").read_text()
+    text = text.replace("%(here)s/.venv/bin/gateway", program).replace("%(here)s/data", data)
+    if sandbox:
+        text += _SANDBOX.format(gateway=program, listen=sandbox, logs=f"{data}/logs")
+    given = {k: v for k, v in environ.items() if k.startswith("GATEWAY_") and not k.endswith("_KEY")}
+    given["GATEWAY_DATA"] = str(settings.data)
+    if sandbox:
+        given["GATEWAY_WHATSAPP_URL"] = f"http://{sandbox}/"
+    values = ",".join(f'{name}="{_plain(value)}"' for name, value in sorted(given.items()))
+    text = text.replace(f'environment = GATEWAY_DATA="{data}"', f"environment = {values}")
+    path = settings.data / "supervisor.conf"
+    path.write_text(text)
+    path.chmod(0o600)
+    return path
+
+
+def _plain(value: str) -> str:
+    """A value as supervisord's own format takes it. Raises SetupFailed for what it cannot hold."""
+    if '"' in value or "\n" in value:
+        raise SetupFailed(f"supervisord cannot be given the value {value!r}: leave out quotes and line breaks")
+    return value.replace("%", "%%")
+
+
+def command(conf: Path) -> list[str]:
+    """How supervisord is run in the foreground with that file."""
+    return [sys.executable, "-m", "supervisor.supervisord", "-n", "-c", str(conf)]
+
+
+def check(settings: Settings) -> None:
+    """Say early what would else fail late. Raises SetupFailed."""
+    try:
+        find_chromium(settings.chromium)
+    except Unusable as error:
+        raise SetupFailed(f"{error}; `gateway setup` does it where it can") from None
+    wa_js_path(settings)
+
+
+def up(settings: Settings, sandbox: str | None) -> None:
+    """Become supervisord. Raises SetupFailed."""
+    check(settings)
+    conf = write_conf(settings, sandbox=sandbox)
+    print(f"supervisorctl -c {conf} status", flush=True)
+    argv = command(conf)
+    os.execv(argv[0], argv)  # noqa: S606 - becoming supervisord is the purpose
