@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from gateway.api.schema import StateWord
 
@@ -16,7 +16,11 @@ def rfc3339(seconds: float) -> str:
 
 
 #: A time that goes out: RFC 3339 outside, seconds inside.
-Time = Annotated[float, PlainSerializer(lambda s: None if s is None else rfc3339(s), return_type=datetime.datetime, when_used="json")]
+Time = Annotated[
+    float,
+    PlainSerializer(rfc3339, return_type=str, when_used="json"),
+    WithJsonSchema({"type": "string", "format": "date-time"}, mode="serialization"),
+]
 
 
 class Answer(BaseModel):

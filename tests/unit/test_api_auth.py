@@ -77,7 +77,9 @@ def test_a_person_may_open_the_docs_with_the_key_as_password() -> None:
     assert challenge(make_mocked_request("GET", "/api/messages")).startswith("Bearer")
 
 
-@pytest.mark.parametrize("host", ["localhost", "localhost:3000", "LocalHost:3000", "127.0.0.1", "127.0.0.1:3000", "127.8.8.8", "[::1]", "[::1]:3000"])
+@pytest.mark.parametrize(
+    "host", ["localhost", "localhost:3000", "LocalHost:3000", "127.0.0.1", "127.0.0.1:3000", "127.8.8.8", "[::1]", "[::1]:3000"]
+)
 def test_without_a_key_loopback_is_served(host: str) -> None:
     assert loopback(host)
     assert refused(WITHOUT, Host=host) is None
@@ -85,7 +87,18 @@ def test_without_a_key_loopback_is_served(host: str) -> None:
 
 @pytest.mark.parametrize(
     "host",
-    ["", "example.com", "localhost.example.com", "127.0.0.1.nip.io", "10.0.0.1:3000", "[::2]:3000", "[::1", "0.0.0.0:3000", "localhostx", "::1:80:"],
+    [
+        "",
+        "example.com",
+        "localhost.example.com",
+        "127.0.0.1.nip.io",
+        "10.0.0.1:3000",
+        "[::2]:3000",
+        "[::1",
+        "0.0.0.0:3000",
+        "localhostx",
+        "::1:80:",
+    ],
 )
 def test_without_a_key_another_host_is_turned_away(host: str) -> None:
     assert not loopback(host)

@@ -114,7 +114,9 @@ def test_numbers_in_a_query_are_read_from_text() -> None:
 
 def test_fingerprints_tell_bodies_apart_and_know_repeats() -> None:
     def draft(**change: object) -> Draft:
-        return Draft(**{"session": "default", "address": "49@c.us", "type": "text", "content": {"body": "a", "preview_url": False}, **change})  # type: ignore[arg-type]
+        return Draft(
+            **{"session": "default", "address": "49@c.us", "type": "text", "content": {"body": "a", "preview_url": False}, **change}
+        )  # type: ignore[arg-type]
 
     one = fingerprint([draft()], b"one")
     assert one == fingerprint([draft()], b"one") and len(one) == 32
