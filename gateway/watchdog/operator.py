@@ -96,12 +96,12 @@ class Operator:
                 await self._supervisor.start(name)
 
     async def stop(self, slot: SlotWatch) -> None:
-        """Stop the host, which closes its page in peace, then Chromium; return when both are down.
+        """Stop Chromium, then its host, which sees it end and can say that it ended cleanly; return when both are down.
 
         Raises Fault, Unreachable, TimeoutError.
         """
         slot.desired_down = True
-        for name in (slot.host, slot.chromium):
+        for name in (slot.chromium, slot.host):
             if not (await self._supervisor.program(name)).wanted_down:
                 await self._supervisor.stop(name)
             until = boot_time() + STOP

@@ -14,9 +14,9 @@ from gateway import beat
 from gateway.beat import boot_time
 from gateway.session import Evidence, State, complaints
 from gateway.settings import Settings
-from gateway.slot import read_launch, stopped
+from gateway.slot import read_launch, stopped, sweep
 from gateway.store import commands, sessions
-from gateway.supervision import Program
+from gateway.supervision import Program, ProgramState
 from gateway.watchdog.judge import UNLINKED, Facts, Finding, Rung, back_in_service, judge
 from gateway.watchdog.killer import Killer
 from gateway.watchdog.ladder import Close, Do, Ladder, Open, Quarantine, Request, Step, advance
@@ -24,6 +24,8 @@ from gateway.watchdog.records import Records, Row
 
 #: Seconds that the host has to carry out a command; looking for it costs it at most one, a reload some.
 OBEY = {Rung.NUDGE: 5.0, Rung.RELOAD_PAGE: 10.0}
+#: Seconds after a stop within which Chromium's own children end by themselves.
+SWEEP_AFTER = 1.0
 
 log = structlog.get_logger()
 
@@ -52,6 +54,9 @@ class SlotWatch:
         self._was_linked = False
         self._evidence: Evidence | None = None
         self._down = False
+        self._sweep_at = 0.0
+        self._sweeping: asyncio.Task[None] | None = None
+        self._settling: asyncio.Task[None] | None = None
         self._checked: Health | None = None
         self.desired_down = False
 
@@ -82,6 +87,7 @@ class SlotWatch:
         """Judge, and begin or go on with what has to be done. Never waits. `now` is boot time."""
         facts = self._facts(programs, now)
         self._note_down(facts)
+        self._sweep_stopped(facts)
         if facts.evidence is not None:
             self._evidence = facts.evidence
         self._check(facts)
@@ -160,6 +166,21 @@ class SlotWatch:
             self._force(State.STOPPED, "stopped by the operator")
         self._down = down
 
+    def _sweep_stopped(self, f: Facts) -> None:
+        """A Chromium that was stopped may leave stopped children and crash handlers, and no launcher comes to sweep them."""
+        if f.chromium is None or f.chromium.state is not ProgramState.STOPPED:
+            self._sweep_at = f.now + SWEEP_AFTER
+        elif f.now >= self._sweep_at:
+            self._sweep_at = float("inf")
+            self._sweeping = asyncio.create_task(asyncio.to_thread(self._sweep))
+
+    def _sweep(self) -> None:
+        try:
+            if swept := sweep(self._settings.data, self.session):
+                log.warning("A stopped Chromium's leftovers were swept", session=self.session, processes=swept)
+        except TimeoutError as error:
+            log.error("A stopped Chromium's leftovers stay", session=self.session, reason=str(error), alert=True)
+
     # -- carrying out
     def _take(self, step: Step, f: Facts) -> None:
         at = time.time()
@@ -229,8 +250,7 @@ class SlotWatch:
             if row.id != other.id:
                 self._records.closed(other, "failed", "another recovery was running", at)
 
-        task = asyncio.create_task(settle())
-        self._settling = task
+        self._settling = asyncio.create_task(settle())
 
     async def _carry_out(self, rung: Rung, f: Facts) -> bool:
         """Do one rung; gives whether the host missed the command. Errors are logged: evidence tells what came of it."""

@@ -17,9 +17,10 @@ from pathlib import Path
 
 import pytest
 
-from gateway import beat
+from gateway import beat, slot
 from gateway.beat import boot_time
 from gateway.settings import Settings
+from gateway.slot import MARK, mark
 from gateway.store import commands, recoveries, sessions
 from gateway.store.database import open_database, transaction
 from gateway.store.recoveries import Recovery
@@ -237,6 +238,19 @@ async def test_what_the_operator_stops_stays_stopped(rig: Rig) -> None:
     assert rig.recoveries() == []
     await rig.supervisor.start("browser-default")
     await rig.until(lambda: rig.running("browser-default"))
+
+
+async def test_what_a_stopped_chromium_left_is_swept(rig: Rig) -> None:
+    left = subprocess.Popen(["sleep", "1000"], env={**os.environ, MARK: mark(rig.here, "default")}, process_group=0)
+    os.kill(left.pid, signal.SIGSTOP)
+    executable = slot.executable_of(left.pid)
+    slot.write_launch(rig.here, "default", slot.Launch(0, 0, beat.boot_id(), str(executable)))
+    await rig.supervisor.stop("chromium-default")
+    await rig.until(lambda: left.poll() is not None)
+    assert (await rig.supervisor.program("chromium-default")).state is ProgramState.STOPPED
+    slot.launch_path(rig.here, "default").unlink()
+    await rig.supervisor.start("chromium-default")
+    assert rig.recoveries() == []
 
 
 async def test_a_locked_database_delays_the_row_and_not_the_kill(rig: Rig) -> None:
