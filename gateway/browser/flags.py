@@ -33,6 +33,7 @@ STEADY = (
     "--disable-gpu",
     "--disable-software-rasterizer",
     "--metrics-recording-only",
+    "--log-level=3",  # fatal alone: a server has no D-Bus, and each start would log dozens of errors about it
     "--mute-audio",
     "--no-pings",
 )
