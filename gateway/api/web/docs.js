@@ -2,7 +2,7 @@
 
 const root = await (await fetch("/api/openapi.json", { headers: headers() })).json();
 const schemas = root.components.schemas;
-const methods = ["get", "post", "delete"];
+const methods = new Set(["get", "post", "put", "delete"]);
 
 function headers() {
   const key = sessionStorage.getItem("key");
@@ -98,7 +98,7 @@ function field(name, schema, must, nested = null, description = schema.descripti
 
 function example(schema) {
   const object = choices(schema)[0] ?? {};
-  if (object.examples) return object.examples[0];
+  if (object.examples) return inOrder(object.examples[0], Object.keys(object.properties ?? {}));
   if (object.const !== undefined) return object.const;
   if (object.type === "array") return [example(object.items ?? {})];
   if (object.properties) {
@@ -107,6 +107,12 @@ function example(schema) {
   }
   if (object.enum) return object.enum[0];
   return { string: "text", integer: 1, number: 1, boolean: false, object: {} }[object.type] ?? null;
+}
+
+/** The document sorts the keys of examples; people read them in the order of the fields. */
+function inOrder(value, names) {
+  if (typeof value !== "object" || value === null) return value;
+  return Object.fromEntries(names.filter((name) => name in value).map((name) => [name, value[name]]));
 }
 
 // -- operations
@@ -136,7 +142,10 @@ function section(path, method, operation) {
       ...operation.parameters.map((p) => field(`${p.name}`, p.schema, p.required, null, `${p.in === "query" ? "" : `(${p.in}) `}${p.description}`))));
   }
   if (schema) left.append(el("h4", {}, operation.requestBody.required ? "Body" : "Body (may be empty)"), fields(schema));
-  left.append(el("h4", {}, "Answers"), ...Object.entries(operation.responses).map(([status, reply]) => answer(status, reply)));
+  const replies = Object.entries(operation.responses);
+  const refusals = replies.filter(([status]) => Number(status) >= 400);
+  left.append(el("h4", {}, "Answers"), ...replies.filter(([status]) => Number(status) < 400).map(([status, reply]) => answer(status, reply)));
+  if (refusals.length) left.append(refused(refusals));
   return el("section", { class: "op", id: operation.operationId },
     el("h3", {}, el("span", { class: `method ${method.toUpperCase()}` }, el("span", {}, method.toUpperCase())), operation.summary,
       el("span", { class: "path" }, ...path.split(/(\{\w+\})/).map((part) => part.startsWith("{") ? el("b", {}, part) : part))),
@@ -146,10 +155,17 @@ function section(path, method, operation) {
 function answer(status, reply) {
   const media = Object.keys(reply.content ?? {});
   const schema = reply.content?.["application/json"]?.schema;
-  const bad = Number(status) >= 400;
-  return el("details", { class: "reply", open: !bad && status === "202" ? true : null },
-    el("summary", {}, el("b", { class: bad ? "no" : "" }, status), reply.description, media.length && !schema ? ` ${media.join(", ")}` : ""),
+  return el("details", { class: "reply" },
+    el("summary", {}, el("b", {}, status), reply.description, media.length && !schema ? ` ${media.join(", ")}` : ""),
     el("div", {}, schema ? fields(schema, -1) : null));
+}
+
+function refused(replies) {
+  const rows = replies.map(([status, reply]) => el("div", { class: "field" },
+    el("span", { class: "name no" }, status), " ", el("span", { class: "what" }, ...inline(reply.description))));
+  return el("details", { class: "reply" },
+    el("summary", {}, el("b", { class: "no" }, replies.map(([status]) => status).join(" ")), "Refusals"),
+    el("div", {}, el("div", { class: "fields" }, ...rows)));
 }
 
 function tryIt(path, method, operation, schema) {
@@ -195,7 +211,11 @@ function fill(path, inputs, text) {
     else if (control.value) sent[parameter.name] = control.value;
   }
   const body = text?.value.trim();
-  return { path: path + (query.size ? `?${query}` : ""), headers: sent, body: body && body !== "{}" ? body.replace(/\n\s*/g, body.length < 200 ? " " : "\n") : null };
+  return { path: path + (query.size ? `?${query}` : ""), headers: sent, body: body && body !== "{}" ? compact(body) : null };
+}
+
+function compact(body) {
+  try { return JSON.stringify(JSON.parse(body)); } catch { return body; }
 }
 
 async function send(method, filled, status, output) {
@@ -235,7 +255,7 @@ function build() {
     index.append(el("h3", {}, tag.name));
     all.append(el("h2", { class: "tag" }, tag.name), el("p", { class: "tag" }, tag.description));
     for (const [path, item] of Object.entries(root.paths)) {
-      for (const method of methods.filter((m) => item[m]?.tags.includes(tag.name))) {
+      for (const method of Object.keys(item).filter((m) => methods.has(m) && item[m].tags.includes(tag.name))) {
         const operation = item[method];
         all.append(section(path, method, operation));
         index.append(el("a", { href: `#${operation.operationId}`, "data-find": `${method} ${path} ${operation.summary}`.toLowerCase() },
