@@ -1,0 +1,149 @@
+"""The whole gateway as a user runs it: supervisord, API, watchdog, host, Chromium, sandbox, in a data directory of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from gateway.client import Client, Refused, Unreachable
+from gateway.process import die_with_parent
+from gateway.slot import chromium_processes
+from gateway.verdict import Verdict, judge
+
+T = TypeVar("T")
+GATEWAY = [sys.executable, "-m", "gateway"]
+SENT = {"sent", "delivered", "read", "played"}
+
+
+def until(what: str, ask: Callable[[], T], seconds: float = 30.0) -> T:
+    """Ask each 20 ms until the answer is true; AssertionError names what never came."""
+    end = time.monotonic() + seconds
+    last: object = None
+    while time.monotonic() < end:
+        try:
+            if last := ask():
+                return last
+        except (Refused, Unreachable) as error:
+            last = error
+        time.sleep(0.02)
+    raise AssertionError(f"not within {seconds} s: {what} (last: {last})")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Gateway:
+    """`with Gateway(GATEWAY_SEND_INTERVAL="0") as g:` runs it; what it said is printed if the block fails."""
+
+    def __init__(self, **settings: str) -> None:
+        self.data = Path(tempfile.mkdtemp(prefix="gw-"))  # short: a unix socket's name holds 107 bytes
+        self.api = Client(f"http://127.0.0.1:{free_port()}")
+        self.sandbox = Client(f"http://127.0.0.1:{free_port()}")
+        environ = {k: v for k, v in os.environ.items() if not k.startswith("GATEWAY_")}
+        self.environ = environ | {
+            "GATEWAY_DATA": str(self.data),
+            "GATEWAY_LISTEN": self.api.base.removeprefix("http://"),
+            "SANDBOX_LISTEN": self.sandbox.base.removeprefix("http://"),
+            "GATEWAY_SEND_INTERVAL": "0",
+            **settings,
+        }
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Gateway:
+        self.start()
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is not None:
+            self.print_story()
+        self.stop()
+        shutil.rmtree(self.data, ignore_errors=True)
+
+    def start(self) -> None:
+        """`gateway up --sandbox`; returns when API and sandbox answer."""
+        self.process = subprocess.Popen(
+            [*GATEWAY, "up", "--sandbox"],
+            env=self.environ,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            preexec_fn=die_with_parent,
+        )
+        until("the API and the sandbox answer", lambda: self.api.get("/readyz") and self.sandbox.get("/control/state"))
+
+    def stop(self) -> None:
+        if self.process is None or self.process.poll() is not None:
+            return
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    # -- what an operator does
+    def supervisorctl(self, *words: str) -> str:
+        command = [sys.executable, "-m", "supervisor.supervisorctl", "-c", str(self.data / "supervisor.conf"), *words]
+        return subprocess.run(command, capture_output=True, text=True, timeout=40).stdout
+
+    def program(self, name: str) -> tuple[str, int | None]:
+        """(state, pid) of a program as `supervisorctl status` shows it."""
+        line = self.supervisorctl("status", name)
+        pid = re.search(r"pid (\d+)", line)
+        return line.split()[1], int(pid[1]) if pid else None
+
+    def pid(self, name: str) -> int:
+        return until(f"{name} has a pid", lambda: self.program(name)[1])
+
+    def link(self) -> None:
+        until("the phone scans", lambda: self.sandbox.post("/control/scan"))
+        self.healthy()
+
+    def healthy(self, seconds: float = 30.0) -> None:
+        until("session_health", lambda: self.api.get("/api/health")["session_health"], seconds)
+
+    # -- messages
+    def send(self, body: str, to: str = "4915550001") -> str:
+        return str(self.api.post("/api/messages", {"to": to, "text": body})["id"])
+
+    def view(self, id_: str) -> dict[str, Any]:
+        return dict(self.api.get(f"/api/messages/{id_}"))
+
+    def sent(self, id_: str, seconds: float = 30.0) -> dict[str, Any]:
+        return until(f"{id_} is sent", lambda: (v := self.view(id_))["status"] in SENT and v, seconds)  # type: ignore[return-value]
+
+    def rows(self) -> list[dict[str, Any]]:
+        return list(self.sandbox.get("/control/messages?direction=out"))
+
+    def verdict(self, ids: dict[str, str], seconds: float = 60.0) -> Verdict:
+        """Wait until each message is final, and judge."""
+        for id_ in ids.values():
+            until(f"{id_} is final", lambda id_=id_: self.view(id_)["status"] in SENT | {"failed"}, seconds)
+        return judge({body: self.view(id_) for body, id_ in ids.items()}, self.rows())
+
+    def chromium(self) -> list[int]:
+        """Every process of the session's Chromium, by the process table."""
+        return chromium_processes(self.data, "default")
+
+    def print_story(self) -> None:
+        """What the sandbox saw and what the processes said, for a failed test."""
+        for path in sorted((self.data / "logs").glob("*.log")):
+            print(f"--- {path.name}\n" + "\n".join(path.read_text(errors="replace").splitlines()[-40:]))
+        try:
+            print("--- sandbox", self.sandbox.get("/control/state"), self.sandbox.get("/control/summary"))
+            print("--- health", self.api.get("/api/health"))
+        except (Refused, Unreachable) as error:
+            print("---", error)

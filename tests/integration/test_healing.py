@@ -1,0 +1,109 @@
+"""The brief: a browser dies or freezes, and the watchdog heals it through supervisor while the queue goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import statistics
+import time
+from collections.abc import Iterator
+
+import psutil
+import pytest
+from gateway_rig import Gateway, until
+
+
+@pytest.fixture(scope="module")
+def gateway() -> Iterator[Gateway]:
+    with Gateway() as g:
+        g.link()
+        yield g
+
+
+@pytest.fixture(autouse=True)
+def story(request: pytest.FixtureRequest, gateway: Gateway) -> Iterator[None]:
+    failed = request.session.testsfailed
+    yield
+    if request.session.testsfailed > failed:
+        gateway.print_story()
+
+
+def test_a_frozen_browser_is_killed_and_respawned_through_supervisor_and_the_queue_goes_on(gateway: Gateway) -> None:
+    old = gateway.pid("chromium-default")
+    os.kill(old, signal.SIGSTOP)
+    ids = {f"frozen {n}": gateway.send(f"frozen {n}", f"49155502{n:02d}") for n in range(5)}
+    new = until("another pid", lambda: (pid := gateway.program("chromium-default")[1]) != old and pid)
+    assert f"RUNNING   pid {new}" in gateway.supervisorctl("status", "chromium-default") or gateway.program("chromium-default")[1] == new
+    verdict = gateway.verdict(ids)
+    assert verdict.clean, verdict
+    causes = [r["cause"] for r in gateway.api.get("/api/recoveries")["recoveries"]]
+    assert causes, "the recovery is written down"
+    gateway.healthy()
+
+
+def test_chromium_killed_is_healed_without_loss(gateway: Gateway) -> None:
+    old = gateway.pid("chromium-default")
+    ids = {f"killed {n}": gateway.send(f"killed {n}", f"49155503{n % 4:02d}") for n in range(20)}
+    os.kill(old, signal.SIGKILL)
+    verdict = gateway.verdict(ids)
+    assert verdict.clean, verdict
+    gateway.healthy()
+
+
+def test_a_killed_host_hands_the_living_page_to_its_successor(gateway: Gateway) -> None:
+    gateway.sent(gateway.send("before", "4915550400"))
+    generation = gateway.view(gateway.send("which page", "4915550400"))
+    del generation
+    pages = gateway.sandbox.get("/control/summary")
+    chromium = gateway.pid("chromium-default")
+    took = []
+    for n in range(10):
+        gateway.healthy()
+        host = gateway.pid("browser-default")
+        os.kill(host, signal.SIGKILL)
+        killed = time.time()
+        body = f"after the host's death {n}"
+        gateway.sent(gateway.send(body, "4915550400"))
+        took.append(next(r["accepted_at"] for r in gateway.rows() if r.get("body") == body) - killed)
+    print("host killed → next send, seconds:", [round(t, 2) for t in took], "median", round(statistics.median(took), 2))
+    assert statistics.median(took) < 1.5
+    assert gateway.pid("chromium-default") == chromium, "the same Chromium"
+    assert gateway.sandbox.get("/control/summary")["page_resends"] == pages["page_resends"], "no reload: the page sent nothing again"
+
+
+@pytest.mark.parametrize("name", ["browser-default", "chromium-default", "api"])
+def test_restart_by_supervisorctl_works_as_an_operator_expects(gateway: Gateway, name: str) -> None:
+    gateway.healthy()
+    old = gateway.pid(name)
+    assert "started" in gateway.supervisorctl("restart", name)
+    assert gateway.pid(name) != old
+    until("the API answers", lambda: gateway.api.get("/readyz"))
+    gateway.sent(gateway.send(f"after restart of {name}", "4915550500"))
+    gateway.healthy()
+
+
+def test_stop_is_respected(gateway: Gateway) -> None:
+    gateway.supervisorctl("stop", "chromium-default")
+    until("health says so", lambda: not gateway.api.get("/api/health")["session_health"])
+    waiting = gateway.send("waits for the operator", "4915550600")
+    end = time.monotonic() + 8
+    while time.monotonic() < end:  # longer than any rung takes to fire
+        assert gateway.program("chromium-default")[0] == "STOPPED"
+    assert gateway.view(waiting)["status"] == "queued"
+    gateway.supervisorctl("start", "chromium-default")
+    gateway.sent(waiting)
+
+
+def test_nothing_is_left_when_supervisord_is_killed() -> None:
+    with Gateway() as gateway:
+        gateway.link()
+        assert gateway.process is not None
+        family = [p.pid for p in psutil.Process(gateway.process.pid).children(recursive=True)]
+        assert len(gateway.chromium()) > 3
+        gateway.process.kill()
+        gateway.process.wait()
+        until("no Chromium is left", lambda: not gateway.chromium(), 10)
+        until("no process is left", lambda: not any(psutil.pid_exists(pid) for pid in family), 10)
+        gateway.start()  # as systemd would
+        gateway.healthy()
+        gateway.sent(gateway.send("after supervisord's death"))
