@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import contextlib
 import hashlib
 import secrets
 from collections.abc import Awaitable, Callable
@@ -189,20 +190,17 @@ class Control:
         """What changed since `since`, waiting up to `wait` seconds for something to: what the phone page lives on."""
         since, wait = _query_whole(request, "since", 0), min(float(_query_whole(request, "wait", 0)), LONGEST_WATCH)
         event = self.world.changed
-        if since > self.world.truth.version:  # a reset came in between: begin anew
-            since = 0
-        elif since == self.world.truth.version and wait:
-            try:
+        if since >= self.world.version and wait:
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait):
                     await event.wait()
-            except TimeoutError:
-                pass
         truth = self.world.truth
         rows = [row.shown() for row, _ in zip(truth.changed_since(since), range(MOST_CHANGES), strict=False)]
         book = self.world.phonebook
         return web.json_response(
             {
-                "version": truth.version,
+                "version": self.world.version,
+                "era": self.world.era,
                 "messages": rows[::-1],
                 "names": {p.number: p.name for p in book.people.values() if p.name},
                 "groups": {g.id: g.subject for g in book.groups.values()},

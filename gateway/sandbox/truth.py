@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -39,7 +39,7 @@ class Row:
     calls: int = 0  #: stanzas that a call of addAndSendMsgToChat put on the line
     page_resends: int = 0  #: stanzas that the page sent again by itself
     acks: list[int] = field(default_factory=list)
-    version: int = 0  #: of the last change; counts all rows' changes
+    version: int = 0  #: of the last change
 
     def shown(self) -> dict[str, Any]:
         """Plain values for JSON, without what is empty."""
@@ -49,11 +49,11 @@ class Row:
 class Truth:
     """Rows by direction and id, in order of arrival, and counters over all that ever came."""
 
-    def __init__(self) -> None:
+    def __init__(self, next_version: Callable[[], int]) -> None:
+        self._next_version = next_version
         self.out: OrderedDict[str, Row] = OrderedDict()
         self.incoming: OrderedDict[str, Row] = OrderedDict()
         self._changes: OrderedDict[tuple[str, str], Row] = OrderedDict()
-        self.version = 0
         self.seq = 0
         self.counts: Counter[str] = Counter()
         self.by_type: Counter[str] = Counter()
@@ -89,8 +89,7 @@ class Truth:
 
     def touch(self, row: Row) -> None:
         """The row has changed: whoever watches sees it again."""
-        self.version += 1
-        row.version = self.version
+        row.version = self._next_version()
         place = (row.direction, row.id)
         self._changes[place] = row
         self._changes.move_to_end(place)

@@ -32,6 +32,8 @@ class World:
         self.changed = asyncio.Event()
         self.behaviour = Behaviour()
         self.faults = Faults()
+        self.era = 0  #: how often the sandbox was reset
+        self.version = 1  #: of everything that a watcher sees; never steps back
         self._begin()
 
     def _begin(self) -> None:
@@ -41,7 +43,7 @@ class World:
         self.phonebook.add_group(Group(_GROUP.id, _GROUP.subject, list(_GROUP.participants)))
         self.accounts = Accounts()
         self.account(DEFAULT_NUMBER)
-        self.truth = Truth()
+        self.truth = Truth(self.next_version)
         self.media: OrderedDict[str, tuple[bytes, str]] = OrderedDict()
         self._media_bytes = 0
 
@@ -50,6 +52,7 @@ class World:
         self.schedule.clear()
         self.faults.clear()
         self.behaviour.reset()
+        self.era += 1
         self._begin()
         for line in list(self.lines):
             line.forget()
@@ -77,8 +80,14 @@ class World:
             _, (old, _) = self.media.popitem(last=False)
             self._media_bytes -= len(old)
 
+    def next_version(self) -> int:
+        """A new version, for something that has just changed."""
+        self.version += 1
+        return self.version
+
     def stir(self) -> None:
-        """Wake whoever watches the world (the phone page)."""
+        """Something has changed: wake whoever watches (the phone page)."""
+        self.next_version()
         self.changed.set()
         self.changed = asyncio.Event()
 

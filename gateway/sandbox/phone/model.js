@@ -51,17 +51,15 @@ export const control = async (path, body, method = 'POST') => {
 // follow the sandbox for ever; `changed` is called after each answer
 export const follow = async (changed) => {
   let version = 0;
-  let first = true;
   for (;;) {
     try {
-      const answer = await fetch(`/control/changes?since=${version}&wait=${first ? 0 : 20}`);
+      const answer = await fetch(`/control/changes?since=${version}&wait=20`);
       const news = await answer.json();
-      if (news.version < version) phone.rows.clear();
+      if (news.era !== phone.era) phone.rows.clear(); // a reset came in between
       for (const row of news.messages) phone.rows.set(row.direction + row.id, row);
       const { messages: _, version: now, ...rest } = news;
       Object.assign(phone, rest);
       version = now;
-      first = false;
       changed();
     } catch {
       toast('The sandbox does not answer. Trying again…');
