@@ -94,6 +94,23 @@ def sandbox(listen: str) -> None:
 
 
 # -- what people type
+@main.command("settings")
+def show_settings() -> None:
+    """List every setting with its default: a table in Markdown."""
+    click.echo(settings_table())
+
+
+def settings_table() -> str:
+    """The settings as docs/settings.md shows them."""
+    from gateway.settings import PREFIX
+
+    lines = ["| variable | default | meaning |", "|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        default = "" if field.default is None else f"`{field.default}`" if str(field.default) else ""
+        lines.append(f"| `{PREFIX}{name.upper()}` | {default} | {field.description} |")
+    return "\n".join(lines)
+
+
 @main.command()
 def setup() -> None:
     """Bring what is not a Python package: Chromium and wa-js. Does nothing twice."""

@@ -1,0 +1,65 @@
+"""Settings: one model, each documented, wrong ones refused with a sentence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gateway.cli import settings_table
+from gateway.settings import Settings, SettingsError, load
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def test_defaults_are_the_seeds(tmp_path: Path) -> None:
+    settings = load({"GATEWAY_DATA": str(tmp_path)})
+    assert settings.addresses == [("127.0.0.1", 3000), ("::1", 3000)]
+    assert (settings.send_interval, settings.send_timeout, settings.health_interval) == (1.0, 120.0, 30.0)
+
+
+def test_every_setting_is_documented() -> None:
+    assert all(field.description for field in Settings.model_fields.values())
+    assert settings_table() in (ROOT / "docs/settings.md").read_text(), "write docs/settings.md anew: gateway settings"
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
+    (tmp_path / "gateway.toml").write_text("send_interval = 5\nmax_attempts = 7\n")
+    settings = load({"GATEWAY_DATA": str(tmp_path), "GATEWAY_SEND_INTERVAL": "0"})
+    assert (settings.send_interval, settings.max_attempts) == (0.0, 7)
+
+
+def test_an_unknown_name_in_the_file_is_refused_with_the_nearest(tmp_path: Path) -> None:
+    (tmp_path / "gateway.toml").write_text("send_intervall = 5\n")
+    with pytest.raises(SettingsError, match="did you mean send_interval"):
+        load({"GATEWAY_DATA": str(tmp_path)})
+
+
+def test_an_unknown_name_in_the_environment_is_warned_of_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    load({"GATEWAY_DATA": str(tmp_path), "GATEWAY_PORT": "tcp://10.0.0.1:3000", "GATEWAY_SEND_INTERVALL": "1"})
+    said = capsys.readouterr().err
+    assert "GATEWAY_PORT is no setting" in said and "did you mean GATEWAY_SEND_INTERVAL?" in said
+
+
+@pytest.mark.parametrize(
+    ("environ", "sentence"),
+    [
+        ({"GATEWAY_LISTEN": "0.0.0.0:3000"}, "opens 0.0.0.0:3000 to the network and no key is set"),
+        ({"GATEWAY_LISTEN": "3000"}, "write HOST:PORT"),
+        ({"GATEWAY_API_KEY": "short"}, "shorter than 16 characters"),
+        ({"GATEWAY_SEND_TIMEOUT": "0"}, "GATEWAY_SEND_TIMEOUT"),
+        ({"GATEWAY_API_KEY": "x" * 32, "GATEWAY_API_KEY_FILE": "/x"}, "not both"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_a_sentence(tmp_path: Path, environ: dict[str, str], sentence: str) -> None:
+    with pytest.raises(SettingsError, match=sentence):
+        load({"GATEWAY_DATA": str(tmp_path), **environ})
+
+
+def test_a_key_is_never_shown() -> None:
+    assert "x" * 32 not in repr(load({"GATEWAY_API_KEY": "x" * 32}))
+
+
+def test_a_key_file_is_read(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("y" * 32 + "\n")
+    assert load({"GATEWAY_DATA": str(tmp_path), "GATEWAY_API_KEY_FILE": str(tmp_path / "key"), "GATEWAY_LISTEN": "0.0.0.0:1"}).key == "y" * 32
