@@ -62,4 +62,5 @@ def test_a_key_is_never_shown() -> None:
 
 def test_a_key_file_is_read(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("y" * 32 + "\n")
-    assert load({"GATEWAY_DATA": str(tmp_path), "GATEWAY_API_KEY_FILE": str(tmp_path / "key"), "GATEWAY_LISTEN": "0.0.0.0:1"}).key == "y" * 32
+    named = {"GATEWAY_DATA": str(tmp_path), "GATEWAY_API_KEY_FILE": str(tmp_path / "key")}
+    assert load({**named, "GATEWAY_LISTEN": "0.0.0.0:1"}).key == "y" * 32
