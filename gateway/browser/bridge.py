@@ -1,0 +1,152 @@
+"""bridge.js as Python sees it: each question with its types and its deadline."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+from gateway.browser.page import Page
+from gateway.browser.reconcile import Sought
+from gateway.session import ROUND_TRIP
+from gateway.store.model import Claim
+
+#: Seconds that the page may hold a long poll for news, and that its answer may come late.
+POLL = 10.0
+GRACE = 5.0
+
+
+class Refused(Exception):
+    """The bridge refused, as it should, or could not; `code` is a short stable word."""
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a probe saw. Ages in seconds."""
+
+    generation: str
+    version: str
+    epoch: int | None
+    attachment: int
+    url: str
+    loaded: bool
+    library: str | None  #: wa-js' version; None: it is not in the document
+    ready: bool  #: wa-js has put itself together
+    authenticated: bool
+    socket: str | None
+    mode: str | None
+    info: str | None
+    account: str | None
+    lid: str | None
+    device: str | None
+    qr: bool
+    passkey: bool
+    canary: str | None  #: None while ready: passes by value
+    steady: float | None  #: how long MAIN, NORMAL and CONNECTED have held without a break
+    drops: int
+    errors: int
+    events: int
+    overflowed: bool
+    running: float | None  #: how long the oldest running call has been running
+
+    @classmethod
+    def of(cls, answer: dict[str, Any]) -> Self:
+        known: dict[str, Any] = {f.name: answer.get(f.name) for f in fields(cls)}
+        return cls(**known)
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """Who is behind an address. `exists` False: the page said nobody, which is an error half of the time (FACTS)."""
+
+    exists: bool
+    wa_id: str | None = None
+    pn: str | None = None
+    lid: str | None = None
+    remote: str | None = None
+    participant: str | None = None
+    generation: str | None = None
+    drops: int = 0
+    connected: bool = False
+
+
+class Bridge:
+    """The bridge in one page, for one epoch. All calls raise PageError; those that can be refused, Refused."""
+
+    def __init__(self, page: Page, epoch: int, attachments: Iterator[int] | None = None) -> None:
+        self.page = page
+        self.epoch = epoch
+        self.attachment = 0
+        self.generation: str | None = None  #: of the document that we attached to last
+        self._attachments = attachments or itertools.count(1)
+
+    async def _ask(self, name: str, args: dict[str, Any], deadline: float) -> dict[str, Any]:
+        answer = await self.page.call(name, args, deadline)
+        if trouble := answer.get("refused") or answer.get("error"):
+            raise Refused(trouble["code"], trouble["text"])
+        return answer
+
+    @property
+    def _holder(self) -> dict[str, Any]:
+        return {"epoch": self.epoch, "attachment": self.attachment}
+
+    async def attach(self) -> str:
+        """Take the document over and end every call made before; its generation. Refused(stale_host): we have a successor."""
+        self.attachment = next(self._attachments)  # before the call: what is sent after it carries the new number
+        answer = await self._ask("attach", self._holder, GRACE)
+        self.generation = answer["generation"]
+        return answer["generation"]  # type: ignore[no-any-return]
+
+    async def probe(self) -> Report:
+        return Report.of(await self._ask("probe", {}, ROUND_TRIP))
+
+    async def send(self, claim: Claim, account: str, deadline: float, *, again: bool = False) -> dict[str, Any]:
+        """Hand the message over; the bridge's answer as it is, for translate.error_of_answer."""
+        order = {
+            **self._holder,
+            "generation": self.generation,
+            "account": account,
+            "hex": claim.key.hex,
+            "key": str(claim.key),
+            "remote": claim.remote,
+            "type": claim.type,
+            "content": claim.content,
+            "again": again,
+        }
+        return await self.page.call("send", order, deadline)
+
+    async def resolve(self, address: str, deadline: float) -> Resolved:
+        answer = await self._ask("resolve", {"address": address}, deadline)
+        known: dict[str, Any] = {f.name: answer[f.name] for f in fields(Resolved) if f.name in answer}
+        known["exists"] = bool(answer["exists"])
+        return Resolved(**known)
+
+    async def find(self, sought: list[Sought], deadline: float) -> list[dict[str, Any]]:
+        """For each message what the page says of it (reconcile.sight reads it)."""
+        asked = [{"hex": s.hex, "chats": list(s.chats), "keys": list(s.keys)} for s in sought]
+        return list((await self._ask("find", {**self._holder, "sought": asked}, deadline))["found"])
+
+    async def events(self, after: int) -> dict[str, Any]:
+        """News younger than `after`, waited for; what is not younger is forgotten by the page."""
+        args = {**self._holder, "generation": self.generation, "after": after, "wait": int(POLL * 1000)}
+        return await self._ask("events", args, POLL + GRACE)
+
+    async def forget(self, hexes: list[str]) -> None:
+        await self._ask("forget", {**self._holder, "hexes": hexes}, GRACE)
+
+    async def qr(self) -> dict[str, Any]:
+        return await self._ask("qr", {}, 12.0)
+
+    async def pairing_code(self, phone: str) -> dict[str, Any]:
+        return await self._ask("pairing", {"phone": phone}, 14.0)
+
+    async def reconnect(self) -> None:
+        await self._ask("reconnect", self._holder, GRACE)
+
+    async def logout(self) -> None:
+        await self._ask("logout", self._holder, 14.0)

@@ -1,0 +1,192 @@
+"""The browser host: leads messages from the outbox to WhatsApp's page, and what the page says back into the store.
+
+Crash-only: it holds nothing that its successor could not find in the store or in the page. It ends
+when it is told to, when a newer epoch exists, or when a task fails, the last two with a status that
+is not 0; supervisord starts the next one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import time
+from typing import TYPE_CHECKING
+
+import structlog
+
+from gateway import process
+from gateway.beat import boot_time
+from gateway.settings import Settings
+from gateway.store.sessions import Fenced
+
+if TYPE_CHECKING:
+    from gateway.browser.standing import Standing
+    from gateway.store.sessions import Fence, SessionRow
+    from gateway.store.writer import Reader, Writer
+
+log = structlog.get_logger()
+
+#: Exit status of a host that has a successor (EX_TEMPFAIL), and of one that failed (EX_SOFTWARE).
+FENCED, FAILED = 75, 70
+#: Seconds before the store is asked again while it is locked: that is no reason to end.
+PAUSE = 0.2
+
+
+class _Stopped(Exception):
+    """We were told to stop."""
+
+
+def main(settings: Settings, session: str) -> int:
+    """Run the host of a session until it is told to stop. Returns an exit status."""
+    begun, status = boot_time(), 0
+    lock = process.start(settings, f"browser-{session}")
+    try:
+        asyncio.run(process.run_until_stopped(functools.partial(host, settings, session, begun)))
+    except* Fenced as group:
+        status = FENCED
+        log.error("This host has a successor and ends", session=session, reason=str(_first(group)))
+    except* Exception as group:
+        status = FAILED
+        log.critical("The browser host failed; its successor takes over", session=session, exc_info=group)
+    assert lock >= 0  # held until here
+    return status
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+async def host(settings: Settings, session: str, begun: float, stop: asyncio.Event) -> None:
+    """All tasks of the host, until `stop`. Raises a group with what failed."""
+    # imported late: the lock was waited for without pyppeteer in memory
+    from gateway.browser.standing import Standing
+
+    standing = Standing(session=session, epoch=0, since=begun)
+    try:
+        async with asyncio.TaskGroup() as group:
+            beat = settings.beat(f"browser-{session}")
+            group.create_task(process.keep_beating(beat, lambda: {"evidence": standing.evidence().as_dict()}, asyncio.Event()))
+            group.create_task(_until(stop))
+            group.create_task(_serve(settings, standing))
+    except* _Stopped:
+        log.info("The browser host stops", session=session)
+    await _farewell(settings, session)
+
+
+async def _until(stop: asyncio.Event) -> None:
+    await stop.wait()
+    raise _Stopped
+
+
+async def _serve(settings: Settings, standing: Standing) -> None:
+    from gateway.store import doorbell
+    from gateway.store.writer import Reader
+
+    async with contextlib.AsyncExitStack() as stack:
+        writer = await _open(settings, stack)
+        reader = await stack.enter_async_context(Reader(settings.database))
+        bell = doorbell.Bell(settings.run, f"browser-{standing.session}", settings.doorbells)
+        stack.callback(bell.close)
+        before, fence = await _begin(writer, standing.session)
+        standing.epoch = fence.epoch
+        log.info("The browser host has begun", session=standing.session, epoch=fence.epoch, seconds=round(boot_time() - standing.since, 3))
+        await _work(settings, standing, writer, reader, fence, before, bell)
+
+
+async def _open(settings: Settings, stack: contextlib.AsyncExitStack) -> Writer:
+    """The writer, once the database can be had."""
+    from gateway.store import doorbell
+    from gateway.store.database import Locked
+    from gateway.store.writer import Writer
+
+    ring = functools.partial(doorbell.ring, settings.run)
+    while True:
+        writer = Writer(
+            settings.database, ring=lambda names: ring(*names) if settings.doorbells else None, ballast=settings.data / "ballast"
+        )
+        try:
+            return await stack.enter_async_context(writer)
+        except Locked as error:
+            log.warning("The database cannot be opened yet", reason=str(error))
+            await asyncio.sleep(PAUSE)
+
+
+async def _begin(writer: Writer, session: str) -> tuple[SessionRow | None, Fence]:
+    """A new epoch: from its commit on, predecessors can change nothing. Returns the session as they left it."""
+    import sqlite3
+
+    from gateway.session import State
+    from gateway.store import outbox, sessions
+    from gateway.store.database import Full, Locked
+
+    def op(conn: sqlite3.Connection) -> tuple[SessionRow | None, Fence]:
+        now = time.time()
+        before = sessions.get(conn, session)
+        fence = sessions.attach_host(conn, name=session, now=now)
+        sessions.set_state(conn, fence, state=State.STARTING, now=now)
+        outbox.older_epochs(conn, fence, now=now)
+        return before, fence
+
+    while True:
+        try:
+            return await writer.run(op, ring=("api",))
+        except (Locked, Full) as error:
+            log.warning("The host cannot begin: the database takes nothing at present", reason=str(error))
+            await asyncio.sleep(PAUSE)
+
+
+async def _work(
+    settings: Settings,
+    standing: Standing,
+    writer: Writer,
+    reader: Reader,
+    fence: Fence,
+    before: SessionRow | None,
+    bell: object,
+) -> None:
+    from gateway.browser.attendant import Attendant
+    from gateway.browser.keeper import Keeper
+    from gateway.browser.orders import Orders
+    from gateway.browser.receiver import Receiver
+    from gateway.browser.reconciler import Reconciler
+    from gateway.browser.records import Records
+    from gateway.browser.resolver import Resolver
+    from gateway.browser.scripts import Scripts
+    from gateway.browser.sender import Sender
+    from gateway.store.doorbell import Bell
+
+    assert isinstance(bell, Bell)
+    records = Records(writer, reader, fence)
+    attendant = Attendant(settings, standing, Scripts(settings.whatsapp_url, _bundle(settings)))
+    keeper = Keeper(settings, standing, records)
+    sender = Sender(settings, standing, records)
+    reconciler = Reconciler(settings, standing, records, sender, known=before.generation if before else None)
+    receiver = Receiver(settings, standing, records)
+    resolver = Resolver(settings, standing, records)
+    orders = Orders(standing, records, bell)
+    async with asyncio.TaskGroup() as group:
+        for task in (
+            attendant.run, attendant.measure, keeper.run, keeper.tick, sender.run, reconciler.run, receiver.run, resolver.run, orders.run,
+        ):  # fmt: skip
+            group.create_task(task())
+
+
+def _bundle(settings: Settings):  # type: ignore[no-untyped-def]
+    if settings.wa_js is not None:
+        return settings.wa_js
+    from gateway.provision import wa_js_path
+
+    return wa_js_path(settings)
+
+
+async def _farewell(settings: Settings, session: str) -> None:
+    """A Chromium that has ended while we are told to stop: say so on disk, so that the next boot knows that nothing was lost."""
+    from gateway.browser import incarnation
+
+    with contextlib.suppress(OSError):
+        if await asyncio.to_thread(incarnation.mark_clean, settings.slot(session).resolve()):
+            log.info("Chromium has ended clean", session=session)

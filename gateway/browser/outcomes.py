@@ -1,0 +1,50 @@
+"""What WhatsApp says of a message, written down; used by receiver and reconciler alike."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+import time
+
+import structlog
+
+from gateway.message import ACKED, Restricted, State, backoff, error_of_nack
+from gateway.settings import Settings
+from gateway.store import claims
+from gateway.store.sessions import Fence
+
+log = structlog.get_logger()
+
+#: Seconds before a chat with history is tried again that WhatsApp has just restricted.
+RESTRICTED_DELAY = 60.0
+
+
+def acked(conn: sqlite3.Connection, fence: Fence, *, hex: str, ack: int, at: float) -> str | None:
+    """Write an ack ≥ 1. Returns the message's public id if it is the first: now it is sent."""
+    row = claims.by_hex(conn, fence, hex)
+    if row is None or not claims.acked(conn, fence, hex=hex, ack=ack, at=at, now=time.time()):
+        return None
+    return None if State(row["state"]) in ACKED else str(row["public"])
+
+
+def nacked(conn: sqlite3.Connection, fence: Fence, settings: Settings, *, hex: str, code: int | None) -> str | None:
+    """Write an ack −1. Returns the message's public id if that says anything new."""
+    row = claims.by_hex(conn, fence, hex)
+    if row is None:
+        return None
+    error, now = error_of_nack(code), time.time()
+    delay = RESTRICTED_DELAY
+    if not isinstance(error, Restricted):
+        delay = backoff(row["attempts"] + 1, first=settings.retry_delay, largest=settings.retry_max_delay, random=random.random())
+    new = claims.nacked(conn, fence, hex=hex, error=error, due=now + delay, now=now, max_attempts=settings.max_attempts)
+    return str(row["public"]) if new else None
+
+
+def say_sent(session: str, messages: list[str]) -> None:
+    """The line that people grep for, once for each message."""
+    for message in messages:
+        log.info("Message sent successfully", message=message, session=session)
+
+
+def say_refused(session: str, message: str, code: int | None) -> None:
+    log.warning("WhatsApp's server refused a message", message=message, session=session, nack=code)

@@ -1,0 +1,118 @@
+"""What became of a message whose outcome nobody heard: the decision of PROTOCOL, "Reconciling". Pure.
+
+`sought` says what to ask the page, `sight` reads its answer, `decide` is the list of rules; the
+first that fits decides.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.message import Key
+from gateway.store.model import Pending
+
+
+@dataclass(frozen=True, slots=True)
+class Sought:
+    """What to ask the page: open these chats, then look under these keys."""
+
+    hex: str
+    chats: tuple[str, ...]
+    keys: tuple[str, ...]
+
+
+class Seen(enum.Enum):
+    """What the page's answers amount to."""
+
+    FOUND = "found"
+    ABSENT = "absent"  #: every key of every chat that exists says so
+    UNKNOWN = "unknown"  #: some question went unanswered: ask again
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """The message as the page knows it; `ack` and `nack` (a code, where known) of a found one."""
+
+    seen: Seen
+    ack: int = 0
+    nack: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """All that the decision depends on."""
+
+    sight: Sight
+    ledger: str | None  #: running, placed, failed; None: this document's ledger does not know the id
+    placed: bool  #: `placed` is committed for the attempt
+    synced: bool  #: MAIN, NORMAL and CONNECTED, unbroken for 5 s
+    same_incarnation: bool  #: the attempt's is today's
+    generation_gone: bool  #: the attempt's document is not this one
+    attached_since: bool  #: this epoch has attached after the attempt's call
+
+
+class Verdict(enum.Enum):
+    """What follows."""
+
+    SENT = "sent"
+    NACKED = "nacked"
+    WAIT = "wait"  #: the page has it, or is at it
+    LOST = "lost"  #: failed(outcome_unknown)
+    QUEUE = "queue"  #: proven not sent: queued again, same id
+    ASK_AGAIN = "ask again"
+
+
+#: Seconds for which the page must have been synced without a break before absence proves anything.
+SYNCED = 5.0
+
+
+def decide(f: Facts) -> Verdict:
+    """PROTOCOL's rules, in its order."""
+    # 1: found under any key
+    if f.sight.seen is Seen.FOUND:
+        if f.sight.ack >= 1:
+            return Verdict.SENT
+        return Verdict.WAIT if f.sight.ack == 0 else Verdict.NACKED
+    # 2: the call still runs
+    if f.ledger == "running":
+        return Verdict.WAIT
+    if f.sight.seen is Seen.UNKNOWN:
+        return Verdict.ASK_AGAIN
+    # 3: it was placed, and the page's store has lost it
+    if f.placed or f.ledger == "placed":
+        return Verdict.LOST
+    # 4: absent
+    if not f.same_incarnation:
+        return Verdict.LOST
+    never_placed = f.generation_gone or f.ledger == "failed" or (f.ledger is None and f.attached_since)
+    return Verdict.QUEUE if f.synced and never_placed else Verdict.ASK_AGAIN
+
+
+def sought(p: Pending, own: tuple[str | None, ...]) -> Sought:
+    """Every chat and key that the message can have; `own` are our own ids, which groups add to a key as its participant."""
+    hex_ = p.key.hex if p.key else p.hex
+    first = p.key.remote if p.key else p.remote or p.address
+    if p.group or first.endswith("@g.us"):
+        given = p.key.participant if p.key else p.participant
+        participants = list(dict.fromkeys((given, None, p.participant, *own)))
+        return Sought(hex_, (first,), tuple(str(Key(first, hex_, who)) for who in participants))
+    chats = tuple(c for c in dict.fromkeys((first, p.remote, p.pn, p.lid)) if c)
+    return Sought(hex_, chats, tuple(str(Key(chat, hex_)) for chat in chats))
+
+
+def sight(asked: Sought, answer: dict[str, Any]) -> Sight:
+    """What the bridge's answer to `asked` amounts to.
+
+    Absent needs the chat that the message went to opened, and every key answered: `msg_not_found`,
+    or `chat_not_found` for the other remote, as one of pn and lid always says.
+    """
+    found = answer.get("found")
+    if found:
+        return Sight(Seen.FOUND, int(found["ack"]), found.get("code"))
+    opened = answer.get("opened", {}).get(asked.chats[0])
+    said = [answer.get("answers", {}).get(key) for key in asked.keys]
+    if not opened or "msg_not_found" not in said or not set(said) <= {"msg_not_found", "chat_not_found"}:
+        return Sight(Seen.UNKNOWN)
+    return Sight(Seen.ABSENT)

@@ -1,0 +1,160 @@
+"""Claims what is due, writes it ahead, hands it to the page; a few chats at once, one message per chat."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sqlite3
+import time
+
+import structlog
+
+from gateway.beat import boot_time
+from gateway.browser.bridge import Bridge, Refused
+from gateway.browser.pacing import Pacer
+from gateway.browser.page import PageError
+from gateway.browser.reconcile import Seen, Sight, Sought, sight
+from gateway.browser.records import Records
+from gateway.browser.standing import Link, Standing, awakened
+from gateway.browser.translate import STALE, error_of_answer, error_of_exception
+from gateway.message import HandOverError, NotSent, Restricted, Unconfirmed, backoff
+from gateway.settings import Settings
+from gateway.store import outbox, recipients
+from gateway.store.database import CLAIM_ROOM, room
+from gateway.store.model import Claim
+
+log = structlog.get_logger()
+
+#: Seconds that the sender sleeps at most: a lost doorbell costs no more.
+LOOK = 1.0
+#: Seconds before a hand-over is tried again that failed through no fault of the message.
+BLAMELESS_DELAY = 0.5
+#: Seconds before a chat with history is tried again that WhatsApp has just restricted.
+RESTRICTED_DELAY = 60.0
+
+
+class Sender:
+    """`in_hand`: rows with a call under way. `given_up`: rows whose call got no answer, by the attachment it was made under."""
+
+    def __init__(self, settings: Settings, standing: Standing, records: Records) -> None:
+        self._settings, self._standing, self._records = settings, standing, records
+        self._pacer = Pacer(settings.send_interval)
+        self._places = asyncio.Semaphore(settings.in_flight)
+        self.in_hand: set[int] = set()
+        self.given_up: dict[int, int] = {}
+
+    async def run(self) -> None:
+        """For ever. Raises Fenced."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                await self._places.acquire()
+                claimed = await self._claim()
+                if claimed is None:
+                    self._places.release()
+                else:
+                    group.create_task(self._hand_over(*claimed))
+
+    async def _claim(self) -> tuple[Claim, Bridge, Link] | None:
+        """The next message, claimed; None after a sleep where there is none or none may go."""
+        s = self._standing
+        if (pause := self._pacer.delay(boot_time())) > 0:
+            await asyncio.sleep(pause)
+        s.work.clear()
+        bridge, link = s.claimable(boot_time()), s.link
+        if bridge is None or link is None or not self._roomy():
+            await awakened(s.work, LOOK)
+            return None
+
+        def op(conn: sqlite3.Connection) -> tuple[Claim | None, float | None]:
+            now = time.time()
+            claim = outbox.claim(conn, self._records.fence, generation=link.generation, incarnation=link.incarnation, now=now)
+            return claim, None if claim else outbox.next_due(conn, session=s.session, now=now)
+
+        found = await self._records.once(op)
+        if found is None:
+            return None
+        claim, due = found
+        if claim is None:
+            await awakened(s.work, LOOK if due is None else min(LOOK, max(0.02, due - time.time())))
+            return None
+        self.in_hand.add(claim.rowid)
+        self._pacer.started(boot_time(), random.random())
+        return claim, bridge, link
+
+    def _roomy(self) -> bool:
+        """What is left of a full disk is for outcomes."""
+        return room(self._settings.data) >= CLAIM_ROOM
+
+    # -- one hand-over
+
+    async def _hand_over(self, claim: Claim, bridge: Bridge, link: Link) -> None:
+        error: HandOverError | None
+        try:
+            error = await self._place(claim, bridge, link)
+        finally:
+            self._places.release()
+        if error is None:
+            await self._records.surely(
+                lambda conn: outbox.placed(conn, self._records.fence, rowid=claim.rowid, attempt=claim.attempt, now=time.time())
+            )
+            log.debug("Handed over", message=claim.message, attempt=claim.attempt)
+        else:
+            await self._settle(claim, error)
+        self.in_hand.discard(claim.rowid)
+        self._standing.work.set()
+
+    async def _place(self, claim: Claim, bridge: Bridge, link: Link) -> HandOverError | None:
+        """Ask the page to take it; None: it did. Never raises: what went wrong is the answer."""
+        self.given_up.pop(claim.rowid, None)
+        try:
+            if claim.accept_duplicate and (known := await self._known(claim, bridge)) is not None:
+                return known
+            answer = await bridge.send(claim, link.account, self._settings.call_timeout, again=claim.accept_duplicate)
+        except PageError as error:
+            self.given_up[claim.rowid] = bridge.attachment
+            return error_of_exception(error)
+        return error_of_answer(answer)
+
+    async def _known(self, claim: Claim, bridge: Bridge) -> HandOverError | None:
+        """Of a message that may be sent although its outcome is unknown: does the page have it? None: it does not."""
+        asked = Sought(claim.key.hex, (claim.remote,), (str(claim.key),))
+        try:
+            seen: Sight = sight(asked, (await bridge.find([asked], self._settings.call_timeout))[0])
+        except Refused as error:
+            return NotSent(error.code, str(error), counted=False)
+        if seen.seen is Seen.ABSENT:
+            return None
+        if seen.seen is Seen.FOUND:
+            return Unconfirmed("on_the_page", "WhatsApp's page has this message: its own state decides")
+        return NotSent("not_looked_up", "the page could not say whether it has this message", counted=False)
+
+    async def _settle(self, claim: Claim, error: HandOverError) -> None:
+        """The one way out of the claim, in one commit."""
+        due = time.time() + self._delay(claim, error)
+
+        def op(conn: sqlite3.Connection) -> None:
+            now = time.time()
+            outbox.sent_not(
+                conn, self._records.fence, rowid=claim.rowid, attempt=claim.attempt, error=error, due=due, now=now,
+                max_attempts=self._settings.max_attempts,
+            )  # fmt: skip
+            if error.code in STALE:
+                recipients.stale(conn, self._records.fence, recipient=claim.recipient, now=now)
+
+        await self._records.surely(op)
+        log.warning(
+            "A hand-over did not succeed", message=claim.message, attempt=claim.attempt, session=self._standing.session,
+            decision=type(error).__name__, code=error.code, reason=str(error),
+        )  # fmt: skip
+        if isinstance(error, Unconfirmed):
+            self._standing.doubts.set()
+        elif error.code in STALE:
+            self._standing.names.set()
+
+    def _delay(self, claim: Claim, error: HandOverError) -> float:
+        if isinstance(error, Restricted):
+            return RESTRICTED_DELAY
+        if isinstance(error, NotSent) and not error.counted:
+            return BLAMELESS_DELAY
+        first, largest = self._settings.retry_delay, self._settings.retry_max_delay
+        return backoff(claim.attempts + 1, first=first, largest=largest, random=random.random())

@@ -1,0 +1,124 @@
+"""What this host knows of its session now, shared by its tasks; and the evidence made of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass, field
+
+from gateway.browser.bridge import Bridge, Report
+from gateway.session import FRESH, ROUND_TRIP, Evidence, State
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Who is logged in, in which document and life of the profile; committed in the store."""
+
+    account: str
+    lid: str | None
+    device: str | None
+    incarnation: str
+    generation: str
+
+
+@dataclass
+class Standing:
+    """Times in seconds of the boot clock unless said otherwise."""
+
+    session: str
+    epoch: int
+    since: float
+    bridge: Bridge | None = None  #: of the page that we are attached to
+    chromium_pid: int | None = None
+    report: Report | None = None  #: the last answer of this connection
+    state: State = State.STARTING  #: as committed
+    link: Link | None = None
+    reconciled: str | None = None  #: the generation whose first reconciling is done
+    asked_at: float | None = None
+    answered_at: float | None = None
+    round_trip: float | None = None
+    missed: int = 0
+    bare: str | None = None  #: why the page answered but not as the bridge
+    canary_failed_since: float | None = None
+    socket_down_since: float | None = None
+    progressed_at: float | None = None
+    steady_at: float | None = None  #: since when the document has been synced
+    oldest_unacked_at: float | None = None
+    last_ack_at: float | None = None
+    memory_bytes: int | None = None
+    chromium_ended: bool = False
+    expected_account: str | None = None
+    restricted_until: float | None = None  #: wall clock
+    detail: str | None = None
+    #: what wakes each task; a ring that gets lost costs a second at most
+    work: asyncio.Event = field(default_factory=asyncio.Event)  #: sender
+    names: asyncio.Event = field(default_factory=asyncio.Event)  #: resolver
+    doubts: asyncio.Event = field(default_factory=asyncio.Event)  #: reconciler
+    turns: asyncio.Event = field(default_factory=asyncio.Event)  #: keeper
+
+    def stir(self) -> None:
+        """Something changed that every task may wait for."""
+        for event in (self.work, self.names, self.doubts, self.turns):
+            event.set()
+
+    def synced(self, now: float) -> float | None:
+        """For how long the page has been synced without a break."""
+        return None if self.steady_at is None else now - self.steady_at
+
+    def usable(self, now: float) -> Bridge | None:
+        """The bridge, if the page is logged in and at MAIN, answers, and wa-js works: what look-ups and questions need."""
+        r = self.report
+        if self.bridge is None or r is None or not self.answers(now) or self.bridge.generation != r.generation:
+            return None
+        if not (r.ready and r.authenticated and r.mode == "MAIN" and r.canary is None):
+            return None
+        return self.bridge
+
+    def claimable(self, now: float) -> Bridge | None:
+        """The bridge, if a message may be claimed and handed over to it now."""
+        bridge = self.usable(now)
+        if bridge is None or self.state is not State.READY or self.link is None or bridge.page.lost.done():
+            return None
+        if self.link.generation != bridge.generation or self.reconciled != bridge.generation:
+            return None
+        return bridge
+
+    def answers(self, now: float) -> bool:
+        """Whether the page has answered lately and missed nothing since."""
+        late = self.asked_at is not None and now - self.asked_at > ROUND_TRIP
+        return self.missed == 0 and not late and self.answered_at is not None and now - self.answered_at <= FRESH
+
+    def canary(self) -> str | None:
+        """None: wa-js passes by value. Else what fails, or that it is not that far yet."""
+        if self.bare is not None:
+            return self.bare
+        if self.report is None:
+            return "not asked"
+        if self.report.library is None:
+            return "wa-js is not in the document"
+        return self.report.canary if self.report.ready else "wa-js is not ready yet"
+
+    def evidence(self) -> Evidence:
+        r, page = self.report, self.bridge.page if self.bridge else None
+        oldest = self.oldest_unacked_at
+        if oldest is not None and self.steady_at is not None:
+            oldest = max(oldest, self.steady_at)
+        return Evidence(
+            session=self.session, state=self.state, epoch=self.epoch, since=self.since,
+            connected=page is not None and not page.lost.done(), chromium_pid=self.chromium_pid,
+            generation=r.generation if r else None, asked_at=self.asked_at, answered_at=self.answered_at, round_trip=self.round_trip,
+            missed=self.missed, crashed=page is not None and page.crashed, page_errors=r.errors if r else 0, canary=self.canary(),
+            canary_failed_since=self.canary_failed_since, socket=r.socket if r else None, socket_down_since=self.socket_down_since,
+            stream_mode=r.mode if r else None, stream_info=r.info if r else None, progressed_at=self.progressed_at,
+            account=r.account if r else None, expected_account=self.expected_account, oldest_unacked_at=oldest,
+            last_ack_at=self.last_ack_at, synced_at=self.steady_at, memory_bytes=self.memory_bytes, pidfd_exit=self.chromium_ended,
+            restricted_until=self.restricted_until, detail=(self.detail or "")[:300] or None,
+        )  # fmt: skip
+
+
+async def awakened(event: asyncio.Event, timeout: float) -> None:
+    """Wait for the event or for `timeout` seconds, and clear it."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(timeout):
+            await event.wait()
+    event.clear()
