@@ -173,13 +173,14 @@ class Rig:
     def __init__(self, *, user_agent: str | None = USER_AGENT, settings: dict[str, Any] | None = None) -> None:
         self._agent = user_agent
         self._settings = settings or {}
-        self.directory = Path(tempfile.mkdtemp(prefix="sandbox-rig-"))
         self.sandbox = Sandbox()
+        self.directory: Path
         self.browser: Browser
         self.http: aiohttp.ClientSession
 
     async def __aenter__(self) -> Rig:
         bundle = wa_js()
+        self.directory = Path(tempfile.mkdtemp(prefix="sandbox-rig-"))
         await self.sandbox.__aenter__()
         self.http = aiohttp.ClientSession()
         if self._settings:

@@ -32,7 +32,7 @@ async def shown(phone: Browser, text: str) -> None:
 
 async def test_the_phone_from_the_scan_to_a_fault(rig: Rig, phone: Browser) -> None:
     await rig.qr()
-    await until("the scan button is ready", lambda: phone.js("return !document.querySelector('#link button')?.disabled"))
+    await until("the scan button is ready", lambda: phone.js("return document.querySelector('#link button')?.disabled === false"))
     await phone.js("document.querySelector('#link button').click()")
     await rig.main()
     await shown(phone, "WhatsApp Web is linked and online")

@@ -3,8 +3,18 @@ import { $, el } from './dom.js';
 import { control, owner, phone, pretty } from './model.js';
 
 const codeForm = (code) =>
-  el('form', { className: 'row', onsubmit: (event) => { event.preventDefault(); control('scan', { code: event.target.elements.code.value }); } },
-    el('input', { name: 'code', value: code, 'aria-label': 'Pairing code', autocomplete: 'off' }), el('button', {}, 'Link'));
+  el(
+    'form',
+    {
+      className: 'row',
+      onsubmit: (event) => {
+        event.preventDefault();
+        control('scan', { code: event.target.elements.code.value });
+      },
+    },
+    el('input', { name: 'code', value: code, 'aria-label': 'Pairing code', autocomplete: 'off' }),
+    el('button', {}, 'Link'),
+  );
 
 const unlinked = () => {
   const qr = phone.pages.some((page) => page.qr);
@@ -27,8 +37,18 @@ const unlinked = () => {
 
 const linked = (account) => [
   el('strong', {}, account.connected ? 'WhatsApp Web is linked and online' : 'WhatsApp Web is linked, and away'),
-  ...account.devices.map((device) => el('p', {}, `Device ${device.number}: ${device.connected ? 'connected' : device.waiting ? `not connected, ${device.waiting} updates wait for it` : 'not connected'}`)),
-  el('button', { type: 'button', className: 'plain danger', onclick: () => control('unlink', { account: account.number }) }, 'Log this device out'),
+  ...account.devices.map((device) =>
+    el(
+      'p',
+      {},
+      `Device ${device.number}: ${device.connected ? 'connected' : device.waiting ? `not connected, ${device.waiting} updates wait for it` : 'not connected'}`,
+    ),
+  ),
+  el(
+    'button',
+    { type: 'button', className: 'plain danger', onclick: () => control('unlink', { account: account.number }) },
+    'Log this device out',
+  ),
 ];
 
 let shown = '';

@@ -1,6 +1,16 @@
 // What the phone knows, kept fresh by a long poll of /control/changes, and the calls that change it.
 
-export const phone = { rows: new Map(), names: {}, groups: {}, accounts: [], pages: [], faults: [], settings: {}, summary: {}, opened: new Set() };
+export const phone = {
+  rows: new Map(),
+  names: {},
+  groups: {},
+  accounts: [],
+  pages: [],
+  faults: [],
+  settings: {},
+  summary: {},
+  opened: new Set(),
+};
 
 const account = () => phone.accounts.find((a) => a.linked) ?? phone.accounts[0];
 export const owner = account;
@@ -41,11 +51,25 @@ export const toast = (sentence) => {
 
 // a call of the control API; what it refuses is shown as its sentence
 export const control = async (path, body, method = 'POST') => {
-  const answer = await fetch(`/control/${path}`, { method, ...(body && { body: JSON.stringify(body), headers: { 'Content-Type': 'application/json' } }) });
+  const answer = await fetch(`/control/${path}`, {
+    method,
+    ...(body && { body: JSON.stringify(body), headers: { 'Content-Type': 'application/json' } }),
+  });
   const said = await answer.json();
   if (answer.ok) return said;
   toast(said.error.message);
   return null;
+};
+
+// rows kept in the page, and the pause in milliseconds between two looks when much is going on
+const MOST_ROWS = 5_000;
+const BREATH = 150;
+
+const prune = () => {
+  for (const key of phone.rows.keys()) {
+    if (phone.rows.size <= MOST_ROWS) return;
+    phone.rows.delete(key);
+  }
 };
 
 // follow the sandbox for ever; `changed` is called after each answer
@@ -57,10 +81,12 @@ export const follow = async (changed) => {
       const news = await answer.json();
       if (news.era !== phone.era) phone.rows.clear(); // a reset came in between
       for (const row of news.messages) phone.rows.set(row.direction + row.id, row);
+      prune();
       const { messages: _, version: now, ...rest } = news;
       Object.assign(phone, rest);
       version = now;
       changed();
+      await new Promise((resolve) => setTimeout(resolve, BREATH));
     } catch {
       toast('The sandbox does not answer. Trying again…');
       await new Promise((resolve) => setTimeout(resolve, 1000));

@@ -48,8 +48,14 @@ __d('SandboxSettings', [], (exports) => {
 
   // faults that happen once, now
   const happenings = {
-    page_exception: () => setTimeout(() => { throw new Error('the sandbox was asked to throw this'); }),
-    endless_loop: () => setTimeout(() => { for (;;); }, 20),
+    page_exception: () =>
+      setTimeout(() => {
+        throw new Error('the sandbox was asked to throw this');
+      }),
+    endless_loop: () =>
+      setTimeout(() => {
+        for (;;);
+      }, 20),
     reload: () => location.reload(),
   };
   exports.happen = ({ kind }) => happenings[kind]?.();

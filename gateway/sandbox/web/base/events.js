@@ -24,7 +24,11 @@ __d('WAWebEventEmitter', [], (exports) => {
     off(name, call) {
       if (name === undefined) this.#listeners.clear();
       else if (call === undefined) this.#listeners.delete(name);
-      else this.#listeners.set(name, (this.#listeners.get(name) ?? []).filter((l) => l.call !== call && l.original !== call));
+      else
+        this.#listeners.set(
+          name,
+          (this.#listeners.get(name) ?? []).filter((l) => l.call !== call && l.original !== call),
+        );
       return this;
     }
 

@@ -15,7 +15,8 @@ __d('WAWebFindChatAction', [], (exports) => {
     if (!wid.isUser()) return wid;
     const guess = people.addressed(wid);
     const settled = guess.isLid() === people.migrated();
-    if (settled && ((await known(guess)) || require('WAWebContactCollection').ContactCollection.get(people.pnOf(guess) ?? guess))) return guess;
+    if (settled && ((await known(guess)) || require('WAWebContactCollection').ContactCollection.get(people.pnOf(guess) ?? guess)))
+      return guess;
     const found = await require('WAWebQueryExistsJob').queryWidExists(wid);
     if (!found) throw new Error(`chat not found: ${wid} is not on WhatsApp`);
     return people.addressed(found.wid);

@@ -15,8 +15,18 @@ __d('SandboxNews', [], (exports) => {
     const chat = people.addressed(createWid(message.chat));
     const key = new MsgKey({ fromMe: false, remote: chat, id, participant: message.author_lid ?? undefined });
     const raw = {
-      id: key, type: message.type, body: message.body, caption: message.caption, notifyName: message.notifyName, t: message.at, ack: 1,
-      from: chat, to: people.me.pn, author: message.author_lid ?? undefined, mimetype: message.mimetype, filename: message.filename,
+      id: key,
+      type: message.type,
+      body: message.body,
+      caption: message.caption,
+      notifyName: message.notifyName,
+      t: message.at,
+      ack: 1,
+      from: chat,
+      to: people.me.pn,
+      author: message.author_lid ?? undefined,
+      mimetype: message.mimetype,
+      filename: message.filename,
       media: message.media ?? undefined,
     };
     const again = !!(await history.read(history.sid(key)));
@@ -29,8 +39,13 @@ __d('SandboxNews', [], (exports) => {
     const remote = createWid(chat);
     const kind = remote.isGroup() ? 'Group' : 'Chat';
     require(`WAWebHandle${kind}SimpleReceipt`)[`handle${kind}SimpleReceipt`]({
-      ack, ackString: { 2: 'delivery', 3: 'read', 4: 'played' }[ack], from: remote,
-      participant: participant ? createWid(participant) : undefined, recipient: null, externalIds: [id], ts: at,
+      ack,
+      ackString: { 2: 'delivery', 3: 'read', 4: 'played' }[ack],
+      from: remote,
+      participant: participant ? createWid(participant) : undefined,
+      recipient: null,
+      externalIds: [id],
+      ts: at,
     });
     return require('SandboxOutgoing').acked({ id, ack, at });
   };

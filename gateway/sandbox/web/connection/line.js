@@ -55,9 +55,7 @@ __d('SandboxLine', [], (exports) => {
   let order = Promise.resolve();
   const heard = (message) => {
     if (message.rid !== undefined) return answered(message);
-    order = order
-      .then(() => handlers.get(message.t)?.(message))
-      .catch((error) => console.error(`sandbox: ${message.t} failed:`, error));
+    order = order.then(() => handlers.get(message.t)?.(message)).catch((error) => console.error(`sandbox: ${message.t} failed:`, error));
   };
 
   exports.connect = () => {

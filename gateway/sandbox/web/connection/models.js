@@ -12,7 +12,13 @@ __d('SandboxSingletons', [], (exports) => {
 });
 
 __d('WAWebConnModel', [], (exports) => {
-  require('SandboxSingletons').fill(exports, 'Conn', { ref: undefined, connected: false, wid: undefined, platform: 'android', pushname: 'Sandbox' });
+  require('SandboxSingletons').fill(exports, 'Conn', {
+    ref: undefined,
+    connected: false,
+    wid: undefined,
+    platform: 'android',
+    pushname: 'Sandbox',
+  });
 });
 
 // mode: QR, SYNCING, MAIN, CONFLICT. info: OPENING, PAIRING, SYNCING, NORMAL, OFFLINE.

@@ -31,7 +31,9 @@ __d('SandboxPasskey', [], (exports) => {
 
   const ask = async (challenge) => {
     try {
-      const assertion = await navigator.credentials.get({ publicKey: { challenge, rpId: location.hostname, userVerification: 'required', timeout: 300_000 } });
+      const assertion = await navigator.credentials.get({
+        publicKey: { challenge, rpId: location.hostname, userVerification: 'required', timeout: 300_000 },
+      });
       line.say({ t: 'passkey', assertion: assertion?.id ?? null });
     } catch (error) {
       // refused by the user: back to the QR code. Where the browser cannot ask at all, the page waits, as WhatsApp's does.

@@ -11,12 +11,18 @@ __d('WAWebMsgKey', [], (exports) => {
       if (parts.participant) this.participant = createWid(parts.participant);
       if (parts.selfDir) this.self = parts.selfDir;
       // cached under a minified name, as WhatsApp does since July 2026: nobody may read it by that name
-      this.$1 = [this.fromMe, this.remote, this.id, this.participant].filter((part) => part !== undefined).map(String).join('_');
+      this.$1 = [this.fromMe, this.remote, this.id, this.participant]
+        .filter((part) => part !== undefined)
+        .map(String)
+        .join('_');
     }
 
     static newId() {
       const random = crypto.getRandomValues(new Uint8Array(9));
-      return `3EB0${[...random].map((byte) => byte.toString(16).padStart(2, '0')).join('').toUpperCase()}`;
+      return `3EB0${[...random]
+        .map((byte) => byte.toString(16).padStart(2, '0'))
+        .join('')
+        .toUpperCase()}`;
     }
 
     static fromString(text) {

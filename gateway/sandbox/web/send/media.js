@@ -39,7 +39,13 @@ __d('WAWebPrepRawMedia', [], (exports) => {
     // one parameter: that is how wa-js tells today's form from the older one
     async sendToChat({ options }) {
       const outgoing = require('SandboxOutgoing');
-      const raw = { ...options.productMsgOptions, type: this.kind, mimetype: this.data.type(), caption: options.caption, mediaData: this.mediaData };
+      const raw = {
+        ...options.productMsgOptions,
+        type: this.kind,
+        mimetype: this.data.type(),
+        caption: options.caption,
+        mediaData: this.mediaData,
+      };
       try {
         raw.media = await require('WAWebMediaMmsV4Upload').uploadMedia({ mediaType: this.kind, blob: this.data.forceToBlob() });
       } catch {

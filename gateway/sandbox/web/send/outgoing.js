@@ -14,9 +14,22 @@ __d('SandboxOutgoing', [], (exports) => {
   const stanza = (row) => {
     const key = MsgKey.fromString(row.id);
     return {
-      t: 'send', id: key.id, key: row.id, chat: String(key.remote), type: row.type, body: row.body, caption: row.caption, media: row.media,
-      mimetype: row.mimetype, filename: row.filename, quoted: row.quotedStanzaID, lat: row.lat, lng: row.lng, loc: row.loc,
-      vcard: row.vcardFormattedName ?? row.vcard, mentioned: row.mentionedJidList,
+      t: 'send',
+      id: key.id,
+      key: row.id,
+      chat: String(key.remote),
+      type: row.type,
+      body: row.body,
+      caption: row.caption,
+      media: row.media,
+      mimetype: row.mimetype,
+      filename: row.filename,
+      quoted: row.quotedStanzaID,
+      lat: row.lat,
+      lng: row.lng,
+      loc: row.loc,
+      vcard: row.vcardFormattedName ?? row.vcard,
+      mentioned: row.mentionedJidList,
     };
   };
 
@@ -37,7 +50,13 @@ __d('SandboxOutgoing', [], (exports) => {
   exports.send = (raw) => {
     const msg = history.place(raw);
     const sid = history.sid(msg.id);
-    const entry = entries.get(sid) ?? { row: { ...history.row(raw), ack: 0, unsent: 1 }, stored: false, calls: 0, connection: 0, waiting: [] };
+    const entry = entries.get(sid) ?? {
+      row: { ...history.row(raw), ack: 0, unsent: 1 },
+      stored: false,
+      calls: 0,
+      connection: 0,
+      waiting: [],
+    };
     entries.set(sid, entry);
     entry.calls += 1;
     const result = new Promise((resolve) => entry.waiting.push(resolve));

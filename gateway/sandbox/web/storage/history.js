@@ -76,7 +76,16 @@ __d('SandboxHistory', [], (exports) => {
 
   // up to `count` stored messages of a chat, before or after a row
   exports.around = async (chat, rowId, direction, count) => {
-    const range = direction === 'after' ? [[chat, rowId + 1], [chat, Infinity]] : [[chat, 0], [chat, rowId - 1]];
+    const range =
+      direction === 'after'
+        ? [
+            [chat, rowId + 1],
+            [chat, Infinity],
+          ]
+        : [
+            [chat, 0],
+            [chat, rowId - 1],
+          ];
     const rows = await database.byIndex('message', 'chat', IDBKeyRange.bound(...range));
     return (direction === 'after' ? rows.slice(0, count) : rows.slice(-count)).map(revived);
   };

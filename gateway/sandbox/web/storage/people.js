@@ -30,5 +30,5 @@ __d('SandboxPeople', [], (exports) => {
   exports.migrated = () => settings.behaviour.lid_migration === true;
 
   // the id under which a person's chat stands, as far as it is known without asking
-  exports.addressed = (wid) => (wid.isUser() ? (exports.migrated() ? exports.lidOf(wid) : exports.pnOf(wid)) ?? wid : wid);
+  exports.addressed = (wid) => (wid.isUser() ? ((exports.migrated() ? exports.lidOf(wid) : exports.pnOf(wid)) ?? wid) : wid);
 });

@@ -12,7 +12,17 @@
   });
   constants('WAWebSocketConstants', {
     SOCKET_STATE: same(
-      'OPENING', 'PAIRING', 'UNPAIRED', 'UNPAIRED_IDLE', 'CONNECTED', 'TIMEOUT', 'CONFLICT', 'UNLAUNCHED', 'PROXYBLOCK', 'TOS_BLOCK', 'SMB_TOS_BLOCK',
+      'OPENING',
+      'PAIRING',
+      'UNPAIRED',
+      'UNPAIRED_IDLE',
+      'CONNECTED',
+      'TIMEOUT',
+      'CONFLICT',
+      'UNLAUNCHED',
+      'PROXYBLOCK',
+      'TOS_BLOCK',
+      'SMB_TOS_BLOCK',
       'DEPRECATED_VERSION',
     ),
     SOCKET_STREAM: same('DISCONNECTED', 'SYNCING', 'RESUMING', 'CONNECTED'),
@@ -20,8 +30,18 @@
   });
   constants('WAWebMsgType', {
     MSG_TYPE: {
-      CHAT: 'chat', IMAGE: 'image', VIDEO: 'video', AUDIO: 'audio', PTT: 'ptt', DOCUMENT: 'document', STICKER: 'sticker', LOCATION: 'location',
-      VCARD: 'vcard', REVOKED: 'revoked', PROTOCOL: 'protocol', CALL_LOG: 'call_log',
+      CHAT: 'chat',
+      IMAGE: 'image',
+      VIDEO: 'video',
+      AUDIO: 'audio',
+      PTT: 'ptt',
+      DOCUMENT: 'document',
+      STICKER: 'sticker',
+      LOCATION: 'location',
+      VCARD: 'vcard',
+      REVOKED: 'revoked',
+      PROTOCOL: 'protocol',
+      CALL_LOG: 'call_log',
     },
     SYSTEM_MESSAGE_TYPES: {},
   });

@@ -12,7 +12,9 @@
   stub('WAMd5', { md5: (text) => text, md5ArrayBufferHex: () => '' });
   stub('WAWebABProps', { getABPropConfigValue: () => 0 });
   stub('WAWebPrimaryFeatures', { primaryFeatureEnabled: () => false });
-  stub('WAWebMiscBrowserUtils', { default: { id: () => 'sandbox', startDownloading: nothing, info: () => ({}), hardRefresh: () => location.reload() } });
+  stub('WAWebMiscBrowserUtils', {
+    default: { id: () => 'sandbox', startDownloading: nothing, info: () => ({}), hardRefresh: () => location.reload() },
+  });
   stub('WAWebBackendJobsCommon', { frontendFireAndForget: nothing });
 
   // links in texts: nothing is fetched for them
@@ -22,19 +24,31 @@
 
   // the way from a message to its encrypted stanza
   stub('WAWebE2EProtoGenerator', { createMsgProtobuf: () => ({}) });
-  stub('WAWebE2EProtoUtils', { mediaTypeFromProtobuf: () => null, typeAttributeFromProtobuf: () => 'text', encodeMaybeMediaType: (type) => type });
+  stub('WAWebE2EProtoUtils', {
+    mediaTypeFromProtobuf: () => null,
+    typeAttributeFromProtobuf: () => 'text',
+    encodeMaybeMediaType: (type) => type,
+  });
   stub('WAWebEncryptAndSendMsg', { encryptAndSendMsg: async () => null, encryptAndSendStatusMsg: async () => null });
   stub('WAWebSendMsgCreateFanoutStanza', { createFanoutMsgStanza: async () => ({}) });
   stub('WAWebCreateChatRecord', { createChatRecord: async () => ({}) });
 
   stub('WAWebChatPresenceBridge', {
-    markComposing: later, markPaused: later, markRecording: later, sendPresenceAvailable: nothing, sendPresenceUnavailable: nothing,
+    markComposing: later,
+    markPaused: later,
+    markRecording: later,
+    sendPresenceAvailable: nothing,
+    sendPresenceUnavailable: nothing,
   });
   stub('WAWebHistorySyncProgressGetters', { getHistorySyncProgressModel: () => ({ realProgress: 100, remainingPausedSeconds: 0 }) });
   stub('WAWebDBUpdateGroup', { updateDBForGroupAction: later });
   stub('WAWebPollsVotesDb', { upsertVotesDb: later });
   stub('WAWebLabelUtils', {
-    addToLabelCollection: nothing, removeLabelFromCollection: nothing, createLabelItemId: nothing, getParentCollection: nothing, initializeLabels: nothing,
+    addToLabelCollection: nothing,
+    removeLabelFromCollection: nothing,
+    createLabelItemId: nothing,
+    getParentCollection: nothing,
+    initializeLabels: nothing,
   });
   stub('WAWebChatPinUtils', { getNumChatsPinned: () => 0 });
   stub('WAWebInboxFilters', { isFilterExcludedFromSearchTreatmentInInboxFlow: () => false });

@@ -18,9 +18,22 @@ __d('WAWebChatGetters', [], (exports) => {
 
 __d('WAWebContactGetters', [], (exports) => {
   const empty = [
-    'getNotifyName', 'getPremiumMessageName', 'getUserid', 'getIsGroup', 'getIsBroadcast', 'getIsNewsletter', 'getIsPSA', 'getIsIAS', 'getIsSupportAccount',
-    'getCanRequestPhoneNumber', 'getShowBusinessCheckmarkAsPrimary', 'getShowBusinessCheckmarkAsSecondary', 'getShowBusinessCheckmarkInChatlist',
-    'getShouldForceBusinessUpdate', 'getIsDisplayNameApproved', 'getUserhash',
+    'getNotifyName',
+    'getPremiumMessageName',
+    'getUserid',
+    'getIsGroup',
+    'getIsBroadcast',
+    'getIsNewsletter',
+    'getIsPSA',
+    'getIsIAS',
+    'getIsSupportAccount',
+    'getCanRequestPhoneNumber',
+    'getShowBusinessCheckmarkAsPrimary',
+    'getShowBusinessCheckmarkAsSecondary',
+    'getShowBusinessCheckmarkInChatlist',
+    'getShouldForceBusinessUpdate',
+    'getIsDisplayNameApproved',
+    'getUserhash',
   ];
   for (const name of empty) exports[name] = () => undefined;
   exports.getIsMe = (contact) => require('WAWebUserPrefsMeUser').isMeAccount(contact.id);
@@ -32,8 +45,15 @@ __d('WAWebFrontendContactGetters', [], (exports) => {
   const name = (contact) => contact.name ?? contact.pushname ?? contact.id.user;
   const phone = (contact) => `+${(require('SandboxPeople').pnOf(contact.id) ?? contact.id).user}`;
   const byName = [
-    'getUserDisplayNameForLid', 'getDisplayName', 'getFormattedShortNameWithNonBreakingSpaces', 'getFormattedShortName', 'getFormattedName', 'getFormattedUser',
-    'getSearchName', 'getMentionName', 'getDisplayNameOrPnForLid',
+    'getUserDisplayNameForLid',
+    'getDisplayName',
+    'getFormattedShortNameWithNonBreakingSpaces',
+    'getFormattedShortName',
+    'getFormattedName',
+    'getFormattedUser',
+    'getSearchName',
+    'getMentionName',
+    'getDisplayNameOrPnForLid',
   ];
   for (const getter of byName) exports[getter] = name;
   exports.getFormattedPhone = phone;
