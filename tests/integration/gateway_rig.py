@@ -46,7 +46,7 @@ def free_port() -> int:
 
 
 class Gateway:
-    """`with Gateway(GATEWAY_SEND_INTERVAL="0") as g:` runs it; what it said is printed if the block fails."""
+    """`with Gateway() as g:` runs it and a sandbox beside it; what they said is printed if the block fails."""
 
     def __init__(self, **settings: str) -> None:
         self.data = Path(tempfile.mkdtemp(prefix="gw-"))  # short: a unix socket's name holds 107 bytes
@@ -56,13 +56,17 @@ class Gateway:
         self.environ = environ | {
             "GATEWAY_DATA": str(self.data),
             "GATEWAY_LISTEN": self.api.base.removeprefix("http://"),
-            "SANDBOX_LISTEN": self.sandbox.base.removeprefix("http://"),
             "GATEWAY_SEND_INTERVAL": "0",
             **settings,
         }
+        self.environ["GATEWAY_WHATSAPP_URL"] = f"{self.sandbox.base}/"
         self.process: subprocess.Popen[bytes] | None = None
+        self.whatsapp: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Gateway:
+        # WhatsApp does not die with the gateway's supervisord
+        self.whatsapp = self._spawn("sandbox", "--listen", self.sandbox.base.removeprefix("http://"))
+        until("the sandbox answers", lambda: self.sandbox.get("/control/state"))
         self.start()
         return self
 
@@ -70,29 +74,37 @@ class Gateway:
         if kind is not None:
             self.print_story()
         self.stop()
+        self._end(self.whatsapp)
         shutil.rmtree(self.data, ignore_errors=True)
 
     def start(self) -> None:
-        """`gateway up --sandbox`; returns when API and sandbox answer."""
-        self.process = subprocess.Popen(
-            [*GATEWAY, "up", "--sandbox"],
+        """`gateway up`; returns when the API answers."""
+        self.process = self._spawn("up")
+        until("the API answers", lambda: self.api.get("/readyz"))
+
+    def stop(self) -> None:
+        self._end(self.process)
+
+    def _spawn(self, *words: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [*GATEWAY, *words],
             env=self.environ,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
             preexec_fn=die_with_parent,
         )
-        until("the API and the sandbox answer", lambda: self.api.get("/readyz") and self.sandbox.get("/control/state"))
 
-    def stop(self) -> None:
-        if self.process is None or self.process.poll() is not None:
+    @staticmethod
+    def _end(process: subprocess.Popen[bytes] | None) -> None:
+        if process is None or process.poll() is not None:
             return
-        self.process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGTERM)
         try:
-            self.process.wait(20)
+            process.wait(20)
         except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+            process.kill()
+            process.wait()
 
     # -- what an operator does
     def supervisorctl(self, *words: str) -> str:

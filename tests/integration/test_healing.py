@@ -52,8 +52,6 @@ def test_chromium_killed_is_healed_without_loss(gateway: Gateway) -> None:
 
 def test_a_killed_host_hands_the_living_page_to_its_successor(gateway: Gateway) -> None:
     gateway.sent(gateway.send("before", "4915550400"))
-    generation = gateway.view(gateway.send("which page", "4915550400"))
-    del generation
     pages = gateway.sandbox.get("/control/summary")
     chromium = gateway.pid("chromium-default")
     took = []
