@@ -118,12 +118,15 @@ class Attendant:
         s.bridge = bridge
         while not page.lost.done():
             begun = boot_time()
+            if page.navigated.is_set():
+                page.navigated.clear()
+                bridge.generation = None  # nothing is claimed for a document that we have not attached to
             again = await self._round(bridge)
             pause = PROBE if s.state == "ready" or s.bridge is None else PROBE_EARLY
             if s.report is not None and not s.report.authenticated and s.report.qr:
                 pause = min(PROBE, 0.5)
             if not again:
-                await asyncio.wait({page.lost}, timeout=max(0.0, begun + pause - boot_time()))
+                await _either(page, max(0.0, begun + pause - boot_time()))
 
     async def _round(self, bridge: Bridge) -> bool:
         """One round trip and what it asks for. Returns whether to ask again at once."""
@@ -225,6 +228,15 @@ class Attendant:
             else:
                 s.memory_bytes = slots.private(pids) + extra
             await asyncio.sleep(MEASURE)
+
+
+async def _either(page: Page, timeout: float) -> None:
+    """Wait for `timeout` seconds, for the connection's end, or for another document."""
+    navigated = asyncio.ensure_future(page.navigated.wait())
+    try:
+        await asyncio.wait({page.lost, navigated}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        navigated.cancel()
 
 
 def _place(r: Report) -> tuple[object, ...]:

@@ -47,7 +47,7 @@ class Broken(PageError):
 class Page:
     """An attached tab. Owns its connection; close() it.
 
-    `lost` is resolved when the connection or the tab has ended; its result says why.
+    `lost` is resolved when the connection or the tab has ended; its result says why. `crashed`: the renderer is.
     """
 
     def __init__(self, endpoint: Endpoint, scripts: Scripts) -> None:
@@ -56,6 +56,7 @@ class Page:
         self._scripts = scripts
         loop = asyncio.get_running_loop()
         self.lost: asyncio.Future[str] = loop.create_future()
+        self.navigated = asyncio.Event()  #: another document has come; whoever waits for it clears it
         self._connection = Connection(endpoint.url, loop)
         self._connection.setClosedCallback(lambda: self.lose("the connection to Chromium has ended"))
         self._session: CDPSession | None = None
@@ -103,6 +104,7 @@ class Page:
         self._connection.on("Target.targetCreated", self._target_created)
         self._connection.on("Target.targetCrashed", lambda e: self._target_crashed(e))
         session.on("Inspector.targetCrashed", lambda e: self._crash())
+        session.on("Page.frameNavigated", lambda e: None if e["frame"].get("parentId") else self.navigated.set())
         # a dialog would block every call until somebody clicks
         session.on("Page.javascriptDialogOpening", lambda e: self._in_passing("Page.handleJavaScriptDialog", {"accept": True}))
 

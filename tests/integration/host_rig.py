@@ -71,10 +71,13 @@ class HostRig:
         self.settings.make_directories()
         self.http = await self._stack.enter_async_context(aiohttp.ClientSession())
         ring = lambda names: doorbell.ring(self.settings.run, *names)  # noqa: E731
-        self.writer = await self._stack.enter_async_context(Writer(self.settings.database, ring=ring))
+        self.writer = await self._stack.enter_async_context(Writer(self.settings.database, ring=self._ring))
         self.reader = await self._stack.enter_async_context(Reader(self.settings.database))
         await self.writer.run(lambda conn: sessions.ensure(conn, name=SESSION, now=time.time()))
         return self
+
+    def _ring(self, names: frozenset[str]) -> None:
+        doorbell.ring(self.settings.run, *names)
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         for process in (self.host, self.chromium):
@@ -187,9 +190,8 @@ class HostRig:
         return (await self.accept_many([(to, body)], **fields))[0]
 
     async def accept_many(self, messages: list[tuple[str, str]], **fields: Any) -> list[str]:
-        drafts = [
-            Draft(SESSION, to if "@" in to else f"{to}@c.us", "text", {"body": body, "preview_url": False}, **fields) for to, body in messages
-        ]
+        addressed = [(to if "@" in to else f"{to}@c.us", body) for to, body in messages]
+        drafts = [Draft(SESSION, to, "text", {"body": body, "preview_url": False}, **fields) for to, body in addressed]
         accepted = await self.writer.run(
             lambda conn: outbox.accept(
                 conn, drafts=drafts, scope="", key=None, fingerprint=secrets.token_bytes(8), now=time.time(), queue_limit=100_000
@@ -217,6 +219,7 @@ class HostRig:
 
     async def order(self, kind: str, **args: Any) -> Any:
         """A command to the host, and its answer."""
+
         def ask(conn: sqlite3.Connection) -> int:
             now = time.time()
             return commands.ask(conn, session=SESSION, target="browser", kind=kind, args=args, now=now, deadline=now + 15)

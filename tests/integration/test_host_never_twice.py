@@ -1,0 +1,236 @@
+"""The gaps in which naive gateways send twice, or lose: each id has one call, whatever died in between."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from host_rig import HOST, HostRig, until
+
+from gateway.message import State
+
+#: A host that never makes the call that follows its claim.
+STOPS_BEFORE_THE_CALL = f"""
+import asyncio
+from gateway.browser.bridge import Bridge
+async def send(self, *args, **options):
+    await asyncio.Event().wait()
+Bridge.send = send
+{HOST}
+"""
+#: A host whose Chromium is killed between its first claim and the call.
+CHROMIUM_DIES_BEFORE_THE_CALL = f"""
+import asyncio, os, signal
+from gateway.browser.bridge import Bridge
+call = Bridge.send
+async def send(self, *args, **options):
+    if Bridge.send is send:
+        Bridge.send = call
+        os.killpg(self.page.endpoint.launch.pid, signal.SIGKILL)
+        while self.page._session._connection is not None:
+            await asyncio.sleep(0.001)
+    return await call(self, *args, **options)
+Bridge.send = send
+{HOST}
+"""
+
+
+@pytest.fixture
+async def rig(tmp_path: Path) -> AsyncIterator[HostRig]:
+    async with HostRig(tmp_path, call_timeout=1.0, send_timeout=60.0) as one:
+        yield one
+
+
+async def claimed(rig: HostRig, id: str) -> None:
+    await rig.reached(id, State.SENDING)
+
+
+async def test_a_host_killed_between_claim_and_call(rig: HostRig) -> None:
+    await rig.linked()
+    await rig.kill_host()
+    await rig.start_host(STOPS_BEFORE_THE_CALL)
+    id = await rig.accept("4915550001", "claimed, never called")
+    await claimed(rig, id)
+    await rig.kill_host()
+    await rig.start_host()
+    await rig.sent(id)
+    (row,) = await rig.truth()
+    assert (row["calls"], row["stanzas"]) == (1, 1)
+    view = await rig.message(id)
+    assert [a.outcome for a in view.attempts] == ["not_sent", "sent"]
+    assert len({a.key for a in view.attempts}) == 1, "the same id, as it was never handed over"
+
+
+async def test_a_slow_call_given_up_on_is_not_made_again(rig: HostRig) -> None:
+    await rig.linked()
+    await rig.sent(await rig.accept("4915550001", "the chat is known now"))
+    await rig.fault("slow_chat_lookup", seconds_delay=2.5, count=1)
+    id = await rig.accept("4915550001", "slow")
+    view = await rig.reached(id, State.UNCONFIRMED)
+    assert view.attempts[-1].code == "deadline"
+    await rig.sent(id)
+    assert not await rig.twice()
+    assert len((await rig.message(id)).attempts) == 1
+
+
+async def test_a_slow_call_whose_host_is_killed_is_not_made_again(rig: HostRig) -> None:
+    await rig.linked()
+    await rig.sent(await rig.accept("4915550001", "the chat is known now"))
+    await rig.fault("slow_chat_lookup", seconds_delay=2.5, count=1)
+    id = await rig.accept("4915550001", "slow, and its host dies")
+    await claimed(rig, id)
+    await asyncio.sleep(0.3)  # the call is on its way; nothing outside the page could tell more
+    await rig.kill_host()
+    await rig.start_host()
+    await rig.sent(id)
+    assert not await rig.twice()
+
+
+async def test_a_call_sent_to_a_stopped_chromium(rig: HostRig) -> None:
+    """It is carried out when Chromium goes on, though its host gave it up and was killed."""
+    await rig.linked()
+    await rig.sent(await rig.accept("4915550001", "the chat is known now"))
+    rig.signal_chromium(signal.SIGSTOP)
+    id = await rig.accept("4915550001", "to the sleeping")
+    await rig.reached(id, State.UNCONFIRMED, State.SENDING)
+    await rig.reached(id, State.UNCONFIRMED)
+    await rig.kill_host()
+    await rig.start_host()
+    await asyncio.sleep(0.5)
+    rig.signal_chromium(signal.SIGCONT)
+    await rig.sent(id, seconds=40)
+    assert not await rig.twice()
+
+
+async def test_all_of_it_at_once(rig: HostRig) -> None:
+    """Slow look-ups past the deadline, Chromium stopped and continued, its host killed meanwhile, under a stream of messages."""
+    await rig.linked()
+    await rig.fault("slow_chat_lookup", seconds_delay=2.0, seconds=6.0)
+    ids = await rig.accept_many([(f"49155500{n % 8:02d}", f"storm {n}") for n in range(24)])
+    await asyncio.sleep(1.5)
+    rig.signal_chromium(signal.SIGSTOP)
+    await rig.kill_host()
+    await rig.start_host()
+    await asyncio.sleep(1.0)
+    rig.signal_chromium(signal.SIGCONT)
+    await rig.sent(*ids, seconds=90)
+    rows = await rig.truth()
+    assert sorted(r["body"] for r in rows) == sorted(f"storm {n}" for n in range(24))
+    assert not await rig.twice()
+
+
+async def test_an_ack_withheld_for_good(tmp_path: Path) -> None:
+    async with HostRig(tmp_path, send_timeout=2.0) as rig:
+        await rig.linked()
+        fault = await rig.fault("no_ack", match="withheld")
+        id = await rig.accept("4915550001", "withheld")
+        await rig.reached(id, State.UNCONFIRMED)
+        (row,) = await rig.truth()
+        assert row["calls"] == 1
+        await rig.heal(fault)
+        generation = (await rig.session()).generation
+        await rig.order("reload_page")
+        await rig.sent(id)
+        (row,) = await rig.truth()
+        assert (row["calls"], row["page_resends"]) == (1, 1)
+        await until("the new document is attended", lambda: _generation_other_than(rig, generation))
+
+
+async def test_unacked_in_two_generations_is_given_up_and_its_chat_goes_on(tmp_path: Path) -> None:
+    async with HostRig(tmp_path, send_timeout=2.0) as rig:
+        await rig.linked()
+        await rig.fault("no_ack", match="never")
+        first = await rig.accept("4915550001", "never acked")
+        second = await rig.accept("4915550001", "after it")
+        await rig.reached(first, State.UNCONFIRMED)
+        assert (await rig.message(second)).state is State.QUEUED
+        # only once its send timeout in this document is counted does the next one count as the second
+        await asyncio.sleep(3.5)
+        await rig.order("reload_page")
+        view = await rig.reached(first, State.FAILED)
+        assert view.reason == "outcome_unknown"
+        await rig.sent(second)
+
+
+async def test_a_group_message_is_found_again_under_our_lid(rig: HostRig) -> None:
+    group = "120363000000000001@g.us"
+    await rig.control("groups", id=group, subject="Team", participants=["491700000001", "4915550001"])
+    await rig.linked()
+    await rig.sent(await rig.accept(group, "the group is known now"))
+    await rig.fault("slow_ack", seconds_delay=1.5, count=1)
+    id = await rig.accept(group, "to all")
+    await until("it is at the server", lambda: _there(rig, "to all"))
+    await rig.kill_host()
+    await until("the page has the ack", lambda: _acked(rig, "to all"))
+    await asyncio.sleep(0.3)
+    await rig.kill_chromium()
+    await rig.control("settings", group_participant="pn")
+    await asyncio.gather(rig.start_chromium(), rig.start_host())
+    await rig.sent(id)
+    assert not await rig.twice()
+    assert all(r["page_resends"] == 0 for r in await rig.truth())
+
+
+async def _generation_other_than(rig: HostRig, generation: str | None) -> bool:
+    return (await rig.session()).generation != generation
+
+
+async def _there(rig: HostRig, body: str) -> bool:
+    return any(r["body"] == body for r in await rig.truth())
+
+
+async def _acked(rig: HostRig, body: str) -> bool:
+    return any(r["body"] == body and 1 in r["acks"] for r in await rig.truth())
+
+
+async def test_chromium_killed_in_the_middle_of_a_stream(rig: HostRig) -> None:
+    await rig.linked()
+    ids = await rig.accept_many([(f"49155500{n % 10:02d}", f"stream {n}") for n in range(60)])
+
+    async def some() -> bool:
+        return len(await rig.truth()) >= 15
+
+    await until("some are out", some)
+    await rig.kill_chromium()
+    await rig.start_chromium()
+    await rig.sent(*ids, seconds=60)
+    rows = await rig.truth()
+    assert sorted(r["body"] for r in rows) == sorted(f"stream {n}" for n in range(60))
+    assert not await rig.twice()
+
+
+async def test_session_closed_is_in_the_record_and_survived(rig: HostRig) -> None:
+    await rig.linked()
+    await rig.kill_host()
+    await rig.start_host(CHROMIUM_DIES_BEFORE_THE_CALL)
+    await rig.ready()
+    id = await rig.accept("4915550001", "into the void")
+    assert rig.chromium is not None
+    await rig.chromium.wait()
+    await rig.start_chromium()
+    await rig.sent(id, seconds=40)
+    first = (await rig.message(id)).attempts[0]
+    assert first.error is not None
+    assert "Session closed. Most likely the page has been closed." in first.error
+    assert not await rig.twice()
+
+
+async def test_a_successor_takes_the_living_page_over_without_a_reload(rig: HostRig) -> None:
+    await rig.linked()
+    await rig.sent(await rig.accept("4915550001", "the chat is known now"))
+    generation = (await rig.session()).generation
+    took = []
+    for n in range(10):
+        await rig.kill_host()
+        begun = time.monotonic()
+        await rig.start_host()
+        await rig.sent(await rig.accept("4915550001", f"takeover {n}"))
+        took.append(time.monotonic() - begun)
+    print("seconds from the kill to the ack:", sorted(round(t, 2) for t in took))
+    assert sorted(took)[5] <= 1.5
+    assert (await rig.session()).generation == generation
+    assert not await rig.twice()
