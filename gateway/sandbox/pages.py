@@ -27,6 +27,11 @@ _FRESH = {"Cache-Control": "no-store"}
 MOST_UPLOAD = 100 * 2**20
 
 
+async def never_stale(_: web.Request, response: web.StreamResponse) -> None:
+    """Scripts are asked for anew by each load: a profile that is kept must not run those of an older sandbox."""
+    response.headers.setdefault("Cache-Control", "no-cache")
+
+
 class Pages:
     """The routes that browsers use."""
 

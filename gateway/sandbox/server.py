@@ -12,7 +12,7 @@ from types import TracebackType
 from aiohttp import web
 
 from .control import Control, sentences
-from .pages import MOST_UPLOAD, Pages
+from .pages import MOST_UPLOAD, Pages, never_stale
 from .world import World
 
 _PR_SET_PDEATHSIG = 1
@@ -40,6 +40,7 @@ class Sandbox:
         self.world = World()
         app = web.Application(middlewares=[sentences], client_max_size=MOST_UPLOAD)
         app.add_routes([*Pages(self.world).routes(), *Control(self.world).routes()])
+        app.on_response_prepare.append(never_stale)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
         await self._runner.setup()
         self.world.schedule.start()
