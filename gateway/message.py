@@ -145,14 +145,14 @@ def error_of_nack(code: int | None) -> HandOverError:
     return NotSent(word, f"WhatsApp's server did not take the message ({word})")
 
 
-def new_hex() -> str:
-    """The hex part of a WhatsApp message id: 3EB0 and 18 random hex digits, as WhatsApp Web makes them."""
-    return "3EB0" + secrets.token_hex(9).upper()
+def new_hex(dice: bytes | None = None) -> str:
+    """The hex part of a WhatsApp message id: 3EB0 and 18 random hex digits, as WhatsApp Web makes them. `dice` are 9 random bytes."""
+    return "3EB0" + (dice or secrets.token_bytes(9)).hex().upper()
 
 
-def new_id() -> str:
-    """A message's public id: msg_ and 24 random hex digits."""
-    return "msg_" + secrets.token_hex(12)
+def new_id(dice: bytes | None = None) -> str:
+    """A message's public id: msg_ and 24 random hex digits. `dice` are 12 random bytes."""
+    return "msg_" + (dice or secrets.token_bytes(12)).hex()
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,7 +89,7 @@ async def opened(settings: Settings, stop: asyncio.Event | None = None) -> Async
         context = Context(settings, Keys.of(settings), writer, reader, News(bell, reader))
         # one that fails by a bug takes the process down, and supervisord brings it back: none of them may be missing unseen
         async with asyncio.TaskGroup() as group:
-            background = [context.news.run(), Guardian(settings).run(), Housekeeping(settings, writer).run()]
+            background = [context.intake.run(), context.news.run(), Guardian(settings).run(), Housekeeping(settings, writer).run()]
             tasks = [group.create_task(job) for job in background]
             try:
                 yield context

@@ -12,6 +12,7 @@ import hashlib
 import hmac
 import ipaddress
 from dataclasses import dataclass
+from functools import lru_cache
 
 from aiohttp import web
 from aiohttp.http import HttpVersion11
@@ -24,7 +25,7 @@ PROBES = frozenset({"/healthz", "/readyz"})
 #: A browser cannot put a header on the page it opens, so these also take the key as a Basic password.
 DOCS = ("/api/docs", "/api/openapi.json")
 #: Headers that only a proxy adds: without a key we must not be reachable through one.
-PROXY_HEADERS = ("Forwarded", "X-Real-IP", "Via")
+PROXY_HEADERS = frozenset({b"forwarded", b"x-real-ip", b"via"})
 #: The scope of idempotency keys where there are no API keys.
 NO_KEY_SCOPE = "local"
 
@@ -102,18 +103,17 @@ def _only_this_machine(request: web.Request) -> None:
         raise _turned_away("origin_foreign", "the request comes from a web page of another origin, and no key is set")
     if headers.get("Sec-Fetch-Site") == "cross-site" and headers.get("Sec-Fetch-Mode") != "navigate":
         raise _turned_away("origin_foreign", "the request comes from a web page of another site, and no key is set")
-    for name in headers:
-        if name in PROXY_HEADERS or name.title() in _PROXY_TITLES or name.lower().startswith("x-forwarded-"):
+    for raw, _ in request.raw_headers:
+        name = raw.lower()
+        if name in PROXY_HEADERS or name.startswith(b"x-forwarded-"):
             raise _turned_away("forwarded", "the request came through a proxy, and no key is set")
-
-
-_PROXY_TITLES = frozenset(name.title() for name in PROXY_HEADERS)
 
 
 def _turned_away(code: str, why: str) -> Problem:
     return Problem(403, code, f"{why}: set GATEWAY_API_KEY and send it, or ask directly from this machine")
 
 
+@lru_cache(maxsize=64)
 def loopback(host: str) -> bool:
     """Whether a Host header (`localhost:3000`, `127.0.0.1`, `[::1]:3000`) names this machine by its loopback."""
     if host.lower() == "localhost" or host.lower().startswith("localhost:"):

@@ -12,6 +12,7 @@ from typing import TypeVar
 from aiohttp import web
 
 from gateway.api.auth import Keys
+from gateway.api.intake import Intake
 from gateway.api.news import News
 from gateway.beat import boot_time
 from gateway.message import State
@@ -40,9 +41,13 @@ class Context:
     reader: Reader
     news: News
     started_at: float = field(default_factory=boot_time)
+    intake: Intake = field(init=False)
     _room: tuple[float, bool] = (-1e9, False)
     _probe: tuple[float, str | None] = (-1e9, None)
     _probing: asyncio.Task[str | None] | None = None
+
+    def __post_init__(self) -> None:
+        self.intake = Intake(self.settings, self.writer, self.has_room, wall)
 
     async def write(self, op: Callable[[sqlite3.Connection], T], *ring: str) -> T:
         """Carry out a write; returns after commit and sync. `ring` names who shall look then."""

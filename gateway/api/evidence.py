@@ -53,6 +53,15 @@ def session_out(row: SessionRow, settings: Settings) -> SessionOut:
     )
 
 
+def recovering(settings: Settings) -> bool:
+    """Whether the watchdog's beat says that a recovery is under way: it knows also while the database is stuck."""
+    found = beat.read(settings.beat("watchdog"))
+    if found is None or found.age() > SILENT:
+        return False
+    watched = found.facts.get("sessions")
+    return isinstance(watched, dict) and any(isinstance(s, dict) and "cause" in s for s in watched.values())
+
+
 def processes(settings: Settings, sessions: list[str]) -> list[ProcessOut]:
     """Every process that this gateway should have, with its state."""
     now = boot_time()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-import sqlite3
 from contextlib import suppress
 
 from aiohttp import web
@@ -19,6 +18,7 @@ from gateway.api.operations import BATCH_BODY_LIMIT, Operations, Parameter, body
 from gateway.beat import boot_time
 from gateway.message import ACKED, State
 from gateway.store import outbox
+from gateway.store.intake import Request
 from gateway.store.model import Accepted, Draft, MessageView
 
 operations = Operations("Messages")
@@ -210,19 +210,12 @@ def fingerprint(drafts: list[Draft], kind: bytes) -> bytes:
 
 
 async def _accept(context: Context, drafts: list[Draft], key: str | None, kind: bytes) -> Accepted:
-    """Accept in one transaction. The key is looked up before any limit: a repeat is answered even when nothing new is taken."""
+    """Accept, together with what comes at the same time. A repeat is answered even where nothing new is taken."""
     settings, scope = context.settings, context.keys.scope
     mark = fingerprint(drafts, kind) if key is not None else b""
     if settings.message_ttl:  # after the fingerprint: a changed setting makes no other body
         drafts = [d if d.ttl is not None else _with_ttl(d, settings.message_ttl) for d in drafts]
-    has_room = context.has_room()
-
-    def op(conn: sqlite3.Connection) -> Accepted | None:
-        if not has_room:
-            return outbox.repeated(conn, scope=scope, key=key, fingerprint=mark) if key is not None else None
-        return outbox.accept(conn, drafts=drafts, scope=scope, key=key, fingerprint=mark, now=wall(), queue_limit=settings.queue_limit)
-
-    accepted = await context.write(op, *{f"browser-{d.session}" for d in drafts})
+    accepted = await context.intake.accept(Request(drafts, scope, key, mark))
     if accepted is None:
         raise disk_full()
     return accepted
@@ -256,11 +249,18 @@ async def _answer_when_sent(context: Context, id: str, repeated: bool, seconds: 
                     await event.wait()
 
 
-def _fresh(id: str, draft: Draft) -> answers.Accepted:
-    recipient = answers.RecipientOut.model_construct(address=draft.address, wa_id=None)
-    return answers.Accepted.model_construct(
-        id=id, status="queued", session=draft.session, recipient=recipient, repeated=False, wa_id=None, reason=None
-    )
+def _fresh(id: str, draft: Draft) -> dict[str, object]:
+    """answers.Accepted of a message that was just accepted, written out: this is the one answer that has to be fast."""
+    recipient = {"address": draft.address, "wa_id": None}
+    return {
+        "id": id,
+        "status": "queued",
+        "session": draft.session,
+        "recipient": recipient,
+        "repeated": False,
+        "wa_id": None,
+        "reason": None,
+    }
 
 
 def _accepted_out(m: MessageView, *, repeated: bool = False) -> answers.Accepted:

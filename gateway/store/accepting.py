@@ -32,12 +32,12 @@ def accept(
         if queued + coming > queue_limit:
             raise QueueLimit(queued)
     ids = [new_id() for _ in drafts]
-    request = _remember(conn, scope, key, fingerprint, ids, now) if key is not None else None
+    request = remember(conn, scope, key, fingerprint, ids, now) if key is not None else None
     rows = [_insert(conn, draft, public, request, now) for draft, public in zip(drafts, ids, strict=True)]
     for session, by in waiting.items():
         transitions.count(conn, session, None, State.QUEUED, by)
     events.append_many(conn, kind="message.queued", rows=[(d.session, row) for d, (row, _) in zip(drafts, rows, strict=True)], now=now)
-    _fail_at_once(conn, [(row, recipient) for row, recipient in rows], now)
+    fail_at_once(conn, [(row, recipient) for row, recipient in rows], now)
     return Accepted(ids, repeated=False)
 
 
@@ -51,7 +51,27 @@ def repeated(conn: sqlite3.Connection, *, scope: str, key: str, fingerprint: byt
     return Accepted(json.loads(row["ids"]), repeated=True)
 
 
-def _remember(conn: sqlite3.Connection, scope: str, key: str, fingerprint: bytes, ids: list[str], now: float) -> int:
+#: One row of the outbox; `values` gives what goes in.
+INSERT = (
+    "INSERT INTO outbox(public, session, recipient, address, account, type, content, callback_data, request, priority, accepted, "
+    "send_at, scheduled, ttl, expires_at, ord, due, state, state_since, hex) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,0,?,?)"
+)
+
+
+def values(
+    draft: Draft, public: str, hex_: str, recipient: int, request: int | None, accepted: float, account: str | None, now: float
+) -> tuple[object, ...]:
+    """The columns of a fresh row."""
+    scheduled = draft.send_at is not None and draft.send_at > now
+    ord_ = max(accepted, draft.send_at or 0.0)
+    return (
+        public, draft.session, recipient, draft.address, account, draft.type, json.dumps(draft.content, ensure_ascii=False),
+        draft.callback_data, request, draft.priority, accepted, draft.send_at, int(scheduled), draft.ttl,
+        ord_ + draft.ttl if draft.ttl else None, ord_, max(now, draft.send_at or 0.0), now, hex_,
+    )  # fmt: skip
+
+
+def remember(conn: sqlite3.Connection, scope: str, key: str, fingerprint: bytes, ids: list[str], now: float) -> int:
     cursor = conn.execute(
         "INSERT INTO request(scope, key, fingerprint, ids, created) VALUES (?, ?, ?, ?, ?)", (scope, key, fingerprint, json.dumps(ids), now)
     )
@@ -68,23 +88,13 @@ def _insert(conn: sqlite3.Connection, draft: Draft, public: str, request: int | 
         raise NotFound(f"there is no session {draft.session}")
     accepted, account = session
     recipient = recipients.intern(conn, session=draft.session, address=draft.address, now=now)
-    scheduled = draft.send_at is not None and draft.send_at > now
-    ord_ = max(accepted, draft.send_at or 0.0)
-    cursor = conn.execute(
-        "INSERT INTO outbox(public, session, recipient, address, account, type, content, callback_data, request, priority, accepted, "
-        "send_at, scheduled, ttl, expires_at, ord, due, state, state_since, hex) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,0,?,?)",
-        (
-            public, draft.session, recipient, draft.address, account, draft.type, json.dumps(draft.content, ensure_ascii=False),
-            draft.callback_data, request, draft.priority, accepted, draft.send_at, int(scheduled), draft.ttl,
-            ord_ + draft.ttl if draft.ttl else None, ord_, max(now, draft.send_at or 0.0), now, new_hex(),
-        ),
-    )  # fmt: skip
+    cursor = conn.execute(INSERT, values(draft, public, new_hex(), recipient, request, accepted, account, now))
     assert cursor.lastrowid is not None
-    lanes.appended(conn, draft.session, recipient, ord_)
+    lanes.appended(conn, draft.session, recipient, max(accepted, draft.send_at or 0.0))
     return cursor.lastrowid, recipient
 
 
-def _fail_at_once(conn: sqlite3.Connection, rows: list[tuple[int, int]], now: float) -> None:
+def fail_at_once(conn: sqlite3.Connection, rows: list[tuple[int, int]], now: float) -> None:
     """What goes to somebody who was not on WhatsApp a moment ago is a dead letter from the start."""
     for number in {recipient for _, recipient in rows}:
         known = recipients.get(conn, number)

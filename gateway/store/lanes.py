@@ -8,8 +8,9 @@ chat, `check` for all. Held rows have no lane. Bits of `blocked`: BUSY, RESOLVIN
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 BUSY = 1  #: a sending or unconfirmed row of the chat exists
 RESOLVING = 2  #: its recipient is yet to be looked up
@@ -23,6 +24,9 @@ _DERIVED = """o.session, o.recipient, o.id, o.ord, o.priority, r.history_at IS N
     FROM outbox o JOIN recipient r ON r.id = o.recipient"""
 _ONE = f"""INSERT OR REPLACE INTO lane({_COLUMNS}) SELECT {_DERIVED}
     WHERE o.session = ? AND o.recipient = ? AND o.state = 0 AND o.hold IS NULL ORDER BY o.ord, o.id LIMIT 1"""
+_HEADS = f"""INSERT OR REPLACE INTO lane({_COLUMNS}) SELECT {_DERIVED} WHERE o.id IN (
+    SELECT (SELECT e.id FROM outbox e WHERE e.session = ? AND e.recipient = j.value AND e.state = 0 AND e.hold IS NULL
+    ORDER BY e.ord, e.id LIMIT 1) FROM json_each(?) j)"""
 _ALL = f"""SELECT {_DERIVED} WHERE o.state = 0 AND o.hold IS NULL AND NOT EXISTS (
     SELECT 1 FROM outbox e WHERE e.session = o.session AND e.recipient = o.recipient AND e.state = 0 AND e.hold IS NULL
     AND (e.ord, e.id) < (o.ord, o.id))"""
@@ -38,6 +42,11 @@ def recompute_many(conn: sqlite3.Connection, chats: Iterable[tuple[str, int]]) -
     """The same for each of these (session, recipient), once."""
     for session, recipient in set(chats):
         recompute(conn, session, recipient)
+
+
+def recompute_heads(conn: sqlite3.Connection, session: str, chats: Collection[int]) -> None:
+    """The same in one statement, for chats of one session that each have queued work."""
+    conn.execute(_HEADS, (session, json.dumps(list(chats))))
 
 
 def appended(conn: sqlite3.Connection, session: str, recipient: int, ord_: float) -> None:

@@ -51,6 +51,21 @@ async def test_many_repeats_at_once_are_one_message(tmp_path: Path) -> None:
         assert sum(not body["repeated"] for _, body, _ in replies) == 1
 
 
+async def test_requests_at_the_same_time_do_not_touch_each_other(tmp_path: Path) -> None:
+    async with ApiRig(tmp_path) as api:
+        asked = [
+            api.post("/api/messages", [ONE, {**ONE, "session": "nowhere"}, {**ONE, "to": "hello"}, ONE][n % 4], Idempotency_Key=f"k{n}")
+            for n in range(80)
+        ]
+        replies = await asyncio.gather(*asked)
+        assert [status for status, _, _ in replies] == [202, 404, 422, 202] * 20
+        ids = [body["id"] for status, body, _ in replies if status == 202]
+        assert len(set(ids)) == 40
+        for id in ids[::7]:
+            assert (await api.get(f"/api/messages/{id}"))[1]["status"] == "queued"
+        assert (await api.get("/api/queue-status"))[1]["message_queue_length"] == 40
+
+
 async def test_a_batch_is_taken_all_or_none(tmp_path: Path) -> None:
     async with ApiRig(tmp_path) as api:
         batch = {"messages": [{"to": f"+4915100000{n:03}", "text": f"number {n}"} for n in range(1000)]}
