@@ -11,6 +11,8 @@ import asyncio
 import contextlib
 import itertools
 import os
+from collections.abc import Iterator
+from typing import Any
 
 import structlog
 
@@ -78,7 +80,7 @@ class Attendant:
         self._reason, self._standing.detail = reason, reason or None
 
     @contextlib.contextmanager
-    def _watching(self, page: Page):  # type: ignore[no-untyped-def]
+    def _watching(self, page: Page) -> Iterator[None]:
         """The end of Chromium's process ends the page's calls at once, whatever its sockets do."""
         loop = asyncio.get_running_loop()
         try:
@@ -233,8 +235,9 @@ class Attendant:
 async def _either(page: Page, timeout: float) -> None:
     """Wait for `timeout` seconds, for the connection's end, or for another document."""
     navigated = asyncio.ensure_future(page.navigated.wait())
+    ends: set[asyncio.Future[Any]] = {page.lost, navigated}
     try:
-        await asyncio.wait({page.lost, navigated}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(ends, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
     finally:
         navigated.cancel()
 

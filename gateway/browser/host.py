@@ -22,6 +22,7 @@ from gateway.store.sessions import Fenced
 
 if TYPE_CHECKING:
     from gateway.browser.standing import Standing
+    from gateway.store.doorbell import Bell
     from gateway.store.sessions import Fence, SessionRow
     from gateway.store.writer import Reader, Writer
 
@@ -146,7 +147,7 @@ async def _work(
     reader: Reader,
     fence: Fence,
     before: SessionRow | None,
-    bell: object,
+    bell: Bell,
 ) -> None:
     from gateway.browser.attendant import Attendant
     from gateway.browser.keeper import Keeper
@@ -157,11 +158,10 @@ async def _work(
     from gateway.browser.resolver import Resolver
     from gateway.browser.scripts import Scripts
     from gateway.browser.sender import Sender
-    from gateway.store.doorbell import Bell
+    from gateway.provision import wa_js_path
 
-    assert isinstance(bell, Bell)
     records = Records(writer, reader, fence)
-    attendant = Attendant(settings, standing, Scripts(settings.whatsapp_url, _bundle(settings)))
+    attendant = Attendant(settings, standing, Scripts(settings.whatsapp_url, wa_js_path(settings)))
     keeper = Keeper(settings, standing, records)
     sender = Sender(settings, standing, records)
     reconciler = Reconciler(settings, standing, records, sender, known=before.generation if before else None)
@@ -173,14 +173,6 @@ async def _work(
             attendant.run, attendant.measure, keeper.run, keeper.tick, sender.run, reconciler.run, receiver.run, resolver.run, orders.run,
         ):  # fmt: skip
             group.create_task(task())
-
-
-def _bundle(settings: Settings):  # type: ignore[no-untyped-def]
-    if settings.wa_js is not None:
-        return settings.wa_js
-    from gateway.provision import wa_js_path
-
-    return wa_js_path(settings)
 
 
 async def _farewell(settings: Settings, session: str) -> None:

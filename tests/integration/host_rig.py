@@ -70,7 +70,6 @@ class HostRig:
         self.settings = Settings(data=self.data, whatsapp_url=self.sandbox.url, **self.given)
         self.settings.make_directories()
         self.http = await self._stack.enter_async_context(aiohttp.ClientSession())
-        ring = lambda names: doorbell.ring(self.settings.run, *names)  # noqa: E731
         self.writer = await self._stack.enter_async_context(Writer(self.settings.database, ring=self._ring))
         self.reader = await self._stack.enter_async_context(Reader(self.settings.database))
         await self.writer.run(lambda conn: sessions.ensure(conn, name=SESSION, now=time.time()))

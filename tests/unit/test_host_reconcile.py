@@ -1,0 +1,155 @@
+"""The decision about a message whose outcome nobody heard: PROTOCOL's list, line by line, then every combination."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.browser.reconcile import Facts, Seen, Sight, Sought, Verdict, decide, sight, sought
+from gateway.message import Key, State
+from gateway.store.model import Pending
+
+ABSENT, UNKNOWN = Sight(Seen.ABSENT), Sight(Seen.UNKNOWN)
+HEX = "3EB0AA"
+PN, LID, GROUP, ME, MY_LID = "491@c.us", "91@lid", "120@g.us", "490@c.us", "90@lid"
+
+
+def facts(s: Sight = ABSENT, **other: object) -> Facts:
+    """An attempt of an earlier document, absent from a synced page of the same incarnation: proven not sent."""
+    given: dict[str, object] = {
+        "ledger": None, "placed": False, "synced": True, "same_incarnation": True, "generation_gone": True, "attached_since": True,
+    } | other  # fmt: skip
+    return Facts(sight=s, **given)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("what", "f", "verdict"),
+    [
+        ("found with an ack", facts(Sight(Seen.FOUND, 1)), Verdict.SENT),
+        ("found read", facts(Sight(Seen.FOUND, 3)), Verdict.SENT),
+        ("found with the clock: the page sends it itself", facts(Sight(Seen.FOUND, 0)), Verdict.WAIT),
+        ("found refused", facts(Sight(Seen.FOUND, -1, 463)), Verdict.NACKED),
+        ("found counts more than anything else", facts(Sight(Seen.FOUND, 2), ledger="running", same_incarnation=False), Verdict.SENT),
+        ("the call still runs", facts(ledger="running"), Verdict.WAIT),
+        ("the call still runs, whatever the page could not say", facts(UNKNOWN, ledger="running"), Verdict.WAIT),
+        ("placed was committed, and it is gone", facts(placed=True), Verdict.LOST),
+        ("placed stands in the ledger, and it is gone", facts(ledger="placed", generation_gone=False), Verdict.LOST),
+        ("absent, its document gone", facts(), Verdict.QUEUE),
+        ("absent, the call failed", facts(ledger="failed", generation_gone=False), Verdict.QUEUE),
+        ("absent, the call never came and cannot come any more", facts(generation_gone=False), Verdict.QUEUE),
+        ("absent, but the call may still come", facts(generation_gone=False, attached_since=False), Verdict.ASK_AGAIN),
+        ("absent, but the page is not synced", facts(synced=False), Verdict.ASK_AGAIN),
+        ("absent in another incarnation proves nothing", facts(same_incarnation=False), Verdict.LOST),
+        ("a question went unanswered", facts(UNKNOWN), Verdict.ASK_AGAIN),
+        ("a question went unanswered, of one that was placed", facts(UNKNOWN, placed=True), Verdict.ASK_AGAIN),
+    ],
+)
+def test_the_list(what: str, f: Facts, verdict: Verdict) -> None:
+    assert decide(f) is verdict, what
+
+
+ALL = [
+    Facts(s, ledger, placed, synced, same, gone, attached)
+    for s, ledger, placed, synced, same, gone, attached in itertools.product(
+        [ABSENT, UNKNOWN, *(Sight(Seen.FOUND, ack) for ack in (-1, 0, 1, 2, 3, 4))],
+        [None, "running", "placed", "failed"],
+        *[[False, True]] * 5,
+    )
+]
+
+
+def test_it_is_queued_again_only_if_everything_proves_that_it_was_not_sent() -> None:
+    queued = [f for f in ALL if decide(f) is Verdict.QUEUE]
+    assert queued
+    for f in queued:
+        assert f.sight.seen is Seen.ABSENT
+        assert f.synced and f.same_incarnation and not f.placed
+        assert f.ledger in (None, "failed")
+        assert f.generation_gone or f.ledger == "failed" or f.attached_since
+
+
+def test_nothing_found_is_ever_queued_or_given_up() -> None:
+    assert {decide(f) for f in ALL if f.sight.seen is Seen.FOUND} == {Verdict.SENT, Verdict.WAIT, Verdict.NACKED}
+
+
+def test_what_the_page_could_not_say_decides_nothing() -> None:
+    assert {decide(f) for f in ALL if f.sight.seen is Seen.UNKNOWN} == {Verdict.WAIT, Verdict.ASK_AGAIN}
+
+
+def test_given_up_only_where_it_may_have_gone_out() -> None:
+    for f in ALL:
+        if decide(f) is Verdict.LOST:
+            assert f.sight.seen is Seen.ABSENT
+            assert f.placed or f.ledger == "placed" or not f.same_incarnation
+
+
+# -- under which keys it is asked for
+
+
+def pending(**given: object) -> Pending:
+    values: dict[str, object] = {
+        "rowid": 1, "message": "msg_1", "state": State.UNCONFIRMED, "reason": None, "attempt": 1, "attempts": 0, "key": Key(PN, HEX),
+        "hex": HEX, "recipient": 1, "address": PN, "remote": PN, "pn": PN, "lid": LID, "group": False, "participant": None, "placed": False,
+        "epoch": 1, "generation": "g", "incarnation": "i", "claimed_at": 0.0, "timeouts": 0, "held": False,
+    } | given  # fmt: skip
+    return Pending(**values)  # type: ignore[arg-type]
+
+
+def test_a_person_is_asked_for_under_number_and_lid() -> None:
+    asked = sought(pending(), (ME, MY_LID))
+    assert asked.chats == (PN, LID)
+    assert asked.keys == (f"true_{PN}_{HEX}", f"true_{LID}_{HEX}")
+
+
+def test_a_group_without_participant_and_under_both_of_our_names() -> None:
+    asked = sought(pending(key=Key(GROUP, HEX, MY_LID), remote=GROUP, pn=None, lid=None, group=True), (ME, MY_LID))
+    assert asked.chats == (GROUP,)
+    assert set(asked.keys) == {f"true_{GROUP}_{HEX}", f"true_{GROUP}_{HEX}_{ME}", f"true_{GROUP}_{HEX}_{MY_LID}"}
+
+
+def test_a_held_row_that_was_never_handed_over_is_asked_for_by_its_id() -> None:
+    assert sought(pending(key=None, hex="3EB0BB", held=True), ()).keys == (f"true_{PN}_3EB0BB", f"true_{LID}_3EB0BB")
+
+
+# -- what the page's answers amount to
+
+ASKED = Sought(HEX, (PN, LID), ("pn", "lid"))
+
+
+def answer(pn: str, lid: str, opened: str | None = PN) -> dict[str, object]:
+    return {"opened": {PN: opened, LID: None}, "answers": {"pn": pn, "lid": lid}, "found": None}
+
+
+@pytest.mark.parametrize(
+    ("said", "seen"),
+    [
+        (answer("msg_not_found", "chat_not_found"), Seen.ABSENT),
+        (answer("chat_not_found", "msg_not_found"), Seen.ABSENT),  # the chat has moved to the LID
+        (answer("msg_not_found", "msg_not_found"), Seen.ABSENT),
+        (answer("chat_not_found", "chat_not_found"), Seen.UNKNOWN),  # no chat answered at all
+        (answer("msg_not_found", "deadline"), Seen.UNKNOWN),
+        (answer("some error", "msg_not_found"), Seen.UNKNOWN),
+        (answer("msg_not_found", "chat_not_found", opened=None), Seen.UNKNOWN),
+        ({"opened": {PN: PN}, "answers": {"pn": "msg_not_found"}, "found": None}, Seen.UNKNOWN),  # a key without an answer
+    ],
+)
+def test_absent_only_if_every_question_was_answered(said: dict[str, object], seen: Seen) -> None:
+    assert sight(ASKED, said).seen is seen
+
+
+def test_found_under_any_key_is_found() -> None:
+    said = {"opened": {}, "answers": {"pn": "deadline"}, "found": {"key": "lid", "ack": -1, "code": 463}}
+    assert sight(ASKED, said) == Sight(Seen.FOUND, -1, 463)
+
+
+words = st.sampled_from(["msg_not_found", "chat_not_found", "deadline", "Error: boom", None])
+
+
+@given(words, words, st.sampled_from([PN, None]))
+def test_any_other_word_is_never_absence(pn: str | None, lid: str | None, opened: str | None) -> None:
+    seen = sight(ASKED, {"opened": {PN: opened}, "answers": {"pn": pn, "lid": lid}, "found": None}).seen
+    if seen is Seen.ABSENT:
+        assert opened and {pn, lid} <= {"msg_not_found", "chat_not_found"} and "msg_not_found" in (pn, lid)
