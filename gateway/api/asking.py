@@ -16,6 +16,10 @@ from gateway.store.sessions import SessionRow
 
 #: Seconds that a caller waits for the host's or the watchdog's answer.
 PATIENCE = 15.0
+#: Seconds for stop and restart: Chromium and its host each get the time that supervisord gives them.
+LONG_PATIENCE = 35.0
+#: Refusals that pass by themselves.
+_PASSING = frozenset({"page_unavailable", "no_qr", "not_ready", "no_library", "library_broken", "other_document", "deadline"})
 #: Seconds after a command's deadline in which its answer may still come in.
 GRACE = 0.5
 #: An answer's error is a sentence, perhaps with a short word before it: `already_linked: The session is linked.`
@@ -44,9 +48,20 @@ def must_be_heard(context: Context, process: str) -> None:
 
 
 async def ask(
-    context: Context, session: str, target: Target, kind: str, args: dict[str, Any] | None = None, *, desired: str | None = None
+    context: Context,
+    session: str,
+    target: Target,
+    kind: str,
+    args: dict[str, Any] | None = None,
+    *,
+    desired: str | None = None,
+    patience: float | None = None,
 ) -> Any:
-    """The result of a command; `desired` (started, stopped) is written in the same transaction. Raises Problem 409, 503, 504."""
+    """The result of a command; `desired` (started, stopped) is written in the same transaction.
+
+    `patience` is seconds, PATIENCE where it is None. Raises Problem 409, 503, 504.
+    """
+    seconds = PATIENCE if patience is None else patience
     process = f"browser-{session}" if target == "browser" else "watchdog"
     must_be_heard(context, process)
 
@@ -54,13 +69,13 @@ async def ask(
         now = wall()
         if desired is not None:
             sessions.set_desired(conn, session, "started" if desired == "started" else "stopped", now)
-        return commands.ask(conn, session=session, target=target, kind=kind, args=args or {}, now=now, deadline=now + PATIENCE)
+        return commands.ask(conn, session=session, target=target, kind=kind, args=args or {}, now=now, deadline=now + seconds)
 
     id = await context.write(op, process)
-    row = await context.news.until(lambda conn: _answered(conn, id), PATIENCE + GRACE)
+    row = await context.news.until(lambda conn: _answered(conn, id), seconds + GRACE)
     if row is None:
         raise Problem(
-            504, "no_answer", f"{process} did not answer within {PATIENCE:g} seconds: see /api/health, and try again", retry_after=5
+            504, "no_answer", f"{process} did not answer within {seconds:g} seconds: see /api/health, and try again", retry_after=5
         )
     if row.error is not None:
         raise _refused(row.error, process)
@@ -76,4 +91,8 @@ def _refused(error: str, process: str) -> Problem:
     if error == "deadline":
         return Problem(504, "no_answer", f"{process} came too late to it: see /api/health, and try again", retry_after=5)
     coded = _CODED.fullmatch(error)
-    return Problem(409, coded[1], coded[2]) if coded else Problem(409, "refused", error)
+    if coded is None:
+        return Problem(409, "refused", error)
+    if coded[1] in _PASSING:
+        return Problem(503, coded[1], coded[2], retry_after=2)
+    return Problem(409, coded[1], coded[2])

@@ -11,13 +11,13 @@ import segno
 from aiohttp import web
 
 from gateway.api import answers, schema
-from gateway.api.asking import ask, session_row
+from gateway.api.asking import LONG_PATIENCE, ask, session_row
 from gateway.api.context import Context, context_of, wall
 from gateway.api.errors import Problem, field_problem
 from gateway.api.evidence import session_out
 from gateway.api.numbers import RecipientInvalid, address_of, number_of
 from gateway.api.operations import Operations, Parameter, body, json_answer, no_body, query
-from gateway.store import sessions
+from gateway.store import recipients, sessions
 
 operations = Operations("Sessions")
 
@@ -201,7 +201,12 @@ async def get_contact(request: web.Request) -> web.Response:
     except RecipientInvalid as error:
         raise field_problem("number", str(error), "recipient_invalid") from None
     row = await session_row(context, asked.session or "default")
+    known = await context.read(lambda conn: recipients.look_up(conn, session=row.name, address=address))
+    if known is not None and known.known is recipients.Known.RESOLVED:  # it was written to, and looked up then
+        return json_answer(answers.Contact(address=address, on_whatsapp=True, wa_id=known.wa_id, lid=known.lid))
     result: dict[str, Any] = await ask(context, row.name, "browser", "contact", {"address": address})
+    if result["exists"] is None:
+        raise Problem(503, "look_up_failed", "WhatsApp did not say: try again in a moment", retry_after=15)
     return json_answer(
         answers.Contact(address=address, on_whatsapp=bool(result["exists"]), wa_id=result.get("wa_id"), lid=result.get("lid"))
     )
@@ -215,7 +220,7 @@ async def _named(request: web.Request) -> tuple[Context, sessions.SessionRow]:
 async def _by_watchdog(request: web.Request, kind: str, desired: str) -> web.Response:
     await no_body(request)
     context, row = await _named(request)
-    await ask(context, row.name, "watchdog", kind, desired=desired)
+    await ask(context, row.name, "watchdog", kind, desired=desired, patience=LONG_PATIENCE)
     return json_answer(answers.Done(session=row.name, status="stopping" if kind == "stop" else "starting"), 202)
 
 

@@ -108,7 +108,7 @@ async def test_a_hosts_refusal_is_an_answer(tmp_path: Path) -> None:
     async with ApiRig(tmp_path) as api, PlayedHost(api) as host:
         host.answering(refuse)
         status, refused, _ = await api.get("/api/sessions/default/screenshot")
-        assert (status, refused["error"]["code"], refused["error"]["message"]) == (409, "not_ready", "The page is still loading.")
+        assert (status, refused["error"]["code"], refused["error"]["message"]) == (503, "not_ready", "The page is still loading.")
         _, refused, _ = await api.post("/api/sessions/default/logout")
         assert refused["error"]["code"] == "refused"
 
