@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import sqlite3
 
+from gateway.beat import boot_time
 from gateway.message import State
-from gateway.store import counters
+from gateway.store import counters, database
 
 #: Seconds that ended messages, and with them their idempotency keys, are kept at least.
 KEEP_AT_LEAST = 7 * 86_400.0
@@ -65,9 +66,18 @@ def _delete(conn: sqlite3.Connection, table: str, where: str, *arguments: object
     return conn.execute(f"DELETE FROM {table} WHERE {where}", arguments).rowcount
 
 
-def vacuum(conn: sqlite3.Connection, pages: int = 500) -> None:
-    """Give at most `pages` free pages back to the file system. Outside of a transaction."""
-    conn.executescript(f"PRAGMA incremental_vacuum({int(pages)})")  # by execute() it would free one page
+def vacuum(conn: sqlite3.Connection, pages: int = 500, *, wait: float = 1.0) -> int:
+    """Give at most `pages` free pages back to the file system, in a transaction of its own.
+
+    `wait` is seconds to wait for the write lock. Returns how many went. Raises Locked, Full.
+    """
+    free = int(conn.execute("PRAGMA freelist_count").fetchone()[0])
+    if not free:
+        return 0
+    with database.transaction(conn, boot_time() + wait):
+        for _ in range(min(pages, free)):
+            conn.execute("PRAGMA incremental_vacuum(1)")  # by execute() it frees one page, whatever number it is given
+    return min(pages, free)
 
 
 def checkpoint(conn: sqlite3.Connection) -> bool:

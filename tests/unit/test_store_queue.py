@@ -284,5 +284,14 @@ def test_a_pass_of_retention_is_bounded(rig):
     rig.do(maintenance.prune, now=rig.now, limit=2)
     assert len(outbox.list_(rig.conn).messages) == 1
     rig.check()
-    maintenance.vacuum(rig.conn)
     assert maintenance.checkpoint(rig.conn)
+
+
+def test_free_pages_go_back_to_the_file_system_so_many_at_a_time(rig):
+    rig.conn.execute("INSERT INTO event(at, kind, data) VALUES (0, 'x', hex(zeroblob(100000)))")
+    rig.do(maintenance.prune, now=rig.now, keep_events=0)
+    free = rig.conn.execute("PRAGMA freelist_count").fetchone()[0]
+    assert maintenance.vacuum(rig.conn, 10) == 10
+    assert maintenance.vacuum(rig.conn, 10_000) == free - 10
+    assert maintenance.vacuum(rig.conn) == 0
+    assert rig.conn.execute("PRAGMA freelist_count").fetchone()[0] == 0
