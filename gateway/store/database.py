@@ -109,10 +109,24 @@ def migrate(conn: sqlite3.Connection, until: float) -> None:
                 f"the database has schema {found} and this program knows {len(STEPS)}: "
                 "it was written by a newer version of the gateway; run that version, or restore a backup made before the upgrade"
             )
-        for number, step in enumerate(STEPS[found:], found + 1):
+        _apply(conn)
+        conn.execute(f"PRAGMA user_version = {len(STEPS)}")
+
+
+def _apply(conn: sqlite3.Connection) -> None:
+    """Apply the steps that are missing, each recorded with its time in the table of sqlite-utils; nests in our transaction."""
+    # imported here: only a schema that is to be written needs it, and it costs each start of a process some 10 MB
+    from sqlite_utils import Database, Migrations
+
+    steps = Migrations("gateway")
+    for number, step in enumerate(STEPS, 1):
+
+        def run(_: Database, step: str = step) -> None:
             for statement in _statements(step):
                 conn.execute(statement)
-            conn.execute(f"PRAGMA user_version = {number}")
+
+        steps(name=f"{number:04}")(run)
+    steps.apply(Database(conn))
 
 
 def _statements(script: str) -> Iterator[str]:

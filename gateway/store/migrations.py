@@ -1,6 +1,7 @@
 """The schema, as a numbered list of steps. A step, once released, is never edited.
 
-`PRAGMA user_version` holds the number of steps applied. auto_vacuum is set by
+sqlite-utils applies and records them; `PRAGMA user_version` holds their number too, so that a
+program sees with one cheap look that there is nothing to do. auto_vacuum is set by
 `database.open_database` before the first table.
 """
 
