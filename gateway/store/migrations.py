@@ -188,6 +188,8 @@ CREATE TABLE event(
 ) STRICT;
 CREATE INDEX event_message ON event(message, id) WHERE message IS NOT NULL;
 
+CREATE TABLE origin(place TEXT NOT NULL) STRICT;   -- one row: where this database was opened last
+
 CREATE TABLE counter(
     name TEXT NOT NULL,
     labels TEXT NOT NULL,                    -- canonical JSON
