@@ -35,7 +35,6 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 #: Request ids are counted within a process: dice for each one would hand the interpreter over to the writer's thread each time.
 _PROCESS = secrets.token_hex(5)
 _NUMBERS = itertools.count(1)
-_SAFETY = {"X-Content-Type-Options": "nosniff", "Cross-Origin-Resource-Policy": "same-origin"}
 
 
 def make_app(context: Context) -> web.Application:
@@ -72,8 +71,10 @@ async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
         response = answer(Problem(503, "stopping", f"the gateway is going down: {error}", retry_after=5), request_id)
     except Exception as error:
         response = _unforeseen(request, error, request_id)
-    response.headers["X-Request-Id"] = request_id
-    response.headers.update(_SAFETY)
+    headers = response.headers
+    headers["X-Request-Id"] = request_id
+    headers["X-Content-Type-Options"] = "nosniff"
+    headers["Cross-Origin-Resource-Policy"] = "same-origin"
     return response
 
 

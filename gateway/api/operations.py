@@ -105,8 +105,8 @@ async def raw_body(request: web.Request, limit: int = BODY_LIMIT) -> bytes:
     length = request.content_length
     if length is not None and length > limit:
         raise Problem(413, "body_too_large", f"the body is larger than {limit} bytes: send fewer or shorter messages in one request")
-    if request.content.is_eof():
-        raw = await request.read()
+    if request.content.is_eof():  # it came with the head: taken as it lies there, for a third of what read() costs
+        raw = request.content.read_nowait()
     else:
         try:
             async with asyncio.timeout(BODY_TIMEOUT):
