@@ -23,6 +23,7 @@ from gateway.browser.endpoint import NotYet, find_endpoint
 from gateway.browser.page import Broken, Gone, Late, Page, PageError
 from gateway.browser.scripts import Scripts
 from gateway.browser.standing import Standing
+from gateway.browser.translate import for_log
 from gateway.settings import Settings
 from gateway.store.sessions import Fenced
 
@@ -32,8 +33,8 @@ log = structlog.get_logger()
 LOOK = 0.03
 #: Seconds between two probes: of a page at work, and of one on its way up.
 PROBE, PROBE_EARLY = 1.0, 0.15
-#: Seconds between two attempts to open or reload a document that is not WhatsApp's: its server may be out of reach.
-REOPEN = 5.0
+#: Seconds before WhatsApp Web is opened again: after an error page (its server is out of reach), and while it may still be loading.
+REOPEN, REOPEN_LATE = 3.0, 30.0
 #: Seconds between two measurements of memory: a cheap one, and PSS.
 MEASURE, MEASURE_WELL = 1.0, 60.0
 
@@ -44,7 +45,7 @@ class Attendant:
     def __init__(self, settings: Settings, standing: Standing, scripts: Scripts) -> None:
         self._settings, self._standing, self._scripts = settings, standing, scripts
         self._attachments = itertools.count(1)
-        self._opened_at = -REOPEN
+        self._opened_at = -REOPEN_LATE
         self._reason = ""
 
     async def run(self) -> None:
@@ -117,6 +118,7 @@ class Attendant:
     async def _attend(self, page: Page) -> None:
         s = self._standing
         bridge = Bridge(page, s.epoch, self._attachments)
+        self._opened_at = -REOPEN_LATE
         s.bridge = bridge
         while not page.lost.done():
             begun = boot_time()
@@ -192,9 +194,9 @@ class Attendant:
         except Refused as error:
             if error.code == "stale_host":
                 raise Fenced(f"the page has a newer host: {error}") from error
-            log.warning("The bridge refused to attach", code=error.code, reason=str(error))
+            log.warning("The bridge refused to attach", code=error.code, reason=for_log(str(error)))
         except PageError as error:
-            log.info("The page went on while it was attended", reason=str(error))
+            log.info("The page went on while it was attended", reason=for_log(str(error)))
 
     async def _mend(self, page: Page) -> None:
         """The document is not WhatsApp's, or came up bare: put the bridge in, or load it."""
@@ -203,12 +205,12 @@ class Attendant:
             url, state, library = await page.evaluate("[location.href, document.readyState, typeof window.WPP]", 2.0)
             if url.startswith(self._scripts.url) and library != "undefined":
                 await page.put_bridge()
-            elif now - self._opened_at >= REOPEN and (not url.startswith(self._scripts.url) or state == "complete"):
+            elif state == "complete" and now - self._opened_at >= (REOPEN if url.startswith("chrome-error:") else REOPEN_LATE):
                 self._opened_at = now
                 log.info("Opening WhatsApp Web", session=self._standing.session)
-                await page.open()
+                page.open()
         except PageError as error:
-            log.info("The page could not be opened", reason=str(error))
+            log.info("The page could not be opened", reason=for_log(str(error)))
 
     # -- memory
 

@@ -11,6 +11,7 @@
  */
 (() => {
   'use strict';
+  if (window !== window.top) return;
 
   /** @typedef {typeof import('@wppconnect/wa-js')} Wpp */
   /** @typedef {{state: 'running' | 'placed' | 'failed', since: number, handed: boolean, answer: Promise<object> | null}} Call */

@@ -12,7 +12,7 @@ import structlog
 from gateway.browser.bridge import Bridge, Refused
 from gateway.browser.page import PageError
 from gateway.browser.records import Records
-from gateway.browser.standing import Standing
+from gateway.browser.standing import Standing, awakened
 from gateway.store import commands
 from gateway.store.commands import Command
 from gateway.store.doorbell import Bell
@@ -29,20 +29,28 @@ SCREENSHOT = 10.0
 class Orders:
     def __init__(self, standing: Standing, records: Records, bell: Bell) -> None:
         self._standing, self._records, self._bell = standing, records, bell
+        self._rung = asyncio.Event()
 
     async def run(self) -> None:
         """For ever. Raises Fenced."""
         s = self._standing
         async with asyncio.TaskGroup() as group:
+            group.create_task(self._listen())
             while True:
-                if await self._bell.wait(LOOK):
-                    s.stir()
+                await awakened(self._rung, LOOK)
                 taken = await self._records.once(
                     lambda conn: commands.take(conn, target="browser", session=s.session, now=time.time())
                 )
                 for command in taken or []:
                     group.create_task(self._carry_out(command))
                 await asyncio.sleep(LEAST)
+
+    async def _listen(self) -> None:
+        """Somebody committed something: messages for the sender, recipients for the resolver, perhaps a command for us."""
+        while True:
+            if await self._bell.wait(LOOK):
+                for event in (self._standing.work, self._standing.names, self._rung):
+                    event.set()
 
     async def _carry_out(self, command: Command) -> None:
         result, error = None, None

@@ -187,9 +187,9 @@ class Page:
         """Put today's bridge into the living document, over an older one where there is one. Raises PageError."""
         await self.evaluate(self._scripts.bridge, ATTACH)
 
-    async def open(self) -> None:
-        """Load WhatsApp Web. Raises PageError."""
-        await self.command("Page.navigate", {"url": self._scripts.url}, ATTACH)
+    def open(self) -> None:
+        """Begin to load WhatsApp Web; its server may take its time to answer, so nobody waits for it here."""
+        self._in_passing("Page.navigate", {"url": self._scripts.url})
 
     async def reload(self) -> None:
         """Load the document anew. Raises PageError."""

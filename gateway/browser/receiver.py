@@ -14,6 +14,7 @@ from gateway.browser.bridge import Bridge, Refused
 from gateway.browser.page import PageError
 from gateway.browser.records import Records
 from gateway.browser.standing import Standing
+from gateway.browser.translate import for_log
 from gateway.settings import Settings
 
 log = structlog.get_logger()
@@ -38,7 +39,7 @@ class Receiver:
             try:
                 await self._listen(bridge, bridge.generation)
             except (PageError, Refused) as error:
-                log.debug("Listening to the page is interrupted", reason=str(error))
+                log.debug("Listening to the page is interrupted", reason=for_log(str(error)))
                 await asyncio.sleep(LOOK)
 
     async def _listen(self, bridge: Bridge, generation: str) -> None:

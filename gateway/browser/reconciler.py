@@ -16,6 +16,7 @@ from gateway.browser.reconcile import SYNCED, Facts, Seen, Sight, Sought, Verdic
 from gateway.browser.records import Records
 from gateway.browser.sender import Sender
 from gateway.browser.standing import Link, Standing, awakened
+from gateway.browser.translate import for_log
 from gateway.message import OPEN, State
 from gateway.settings import Settings
 from gateway.store import outbox
@@ -52,7 +53,7 @@ class Reconciler:
                 try:
                     await self._round(bridge, link)
                 except (PageError, Refused) as error:
-                    log.info("Reconciling is interrupted", session=s.session, reason=str(error))
+                    log.info("Reconciling is interrupted", session=s.session, reason=for_log(str(error)))
             await awakened(s.doubts, LOOK)
 
     async def _round(self, bridge: Bridge, link: Link) -> None:

@@ -18,6 +18,7 @@ from gateway.browser.bridge import Bridge, Refused, Resolved
 from gateway.browser.page import PageError
 from gateway.browser.records import Records
 from gateway.browser.standing import Standing, awakened
+from gateway.browser.translate import for_log
 from gateway.process import mask
 from gateway.settings import Settings
 from gateway.store import recipients
@@ -75,7 +76,7 @@ class Resolver:
         except (PageError, Refused) as error:
             failures = self._failures[one.recipient] = self._failures.get(one.recipient, 0) + 1
             pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** (failures - 1))
-            log.warning("A recipient could not be looked up", recipient=mask(one.address), reason=str(error), again_in=pause)
+            log.warning("A recipient could not be looked up", recipient=mask(one.address), reason=for_log(str(error)), again_in=pause)
             await self._postpone(one, pause)
             return
         self._failures.pop(one.recipient, None)

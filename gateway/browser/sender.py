@@ -16,8 +16,8 @@ from gateway.browser.page import PageError
 from gateway.browser.reconcile import Seen, Sight, Sought, sight
 from gateway.browser.records import Records
 from gateway.browser.standing import Link, Standing, awakened
-from gateway.browser.translate import STALE, error_of_answer, error_of_exception
-from gateway.message import HandOverError, NotSent, Restricted, Unconfirmed, backoff
+from gateway.browser.translate import STALE, error_of_answer, error_of_exception, for_log
+from gateway.message import HandOverError, NotSent, Unconfirmed, backoff
 from gateway.settings import Settings
 from gateway.store import outbox, recipients
 from gateway.store.database import CLAIM_ROOM, room
@@ -29,8 +29,6 @@ log = structlog.get_logger()
 LOOK = 1.0
 #: Seconds before a hand-over is tried again that failed through no fault of the message.
 BLAMELESS_DELAY = 0.5
-#: Seconds before a chat with history is tried again that WhatsApp has just restricted.
-RESTRICTED_DELAY = 60.0
 
 
 class Sender:
@@ -144,7 +142,7 @@ class Sender:
         await self._records.surely(op)
         log.warning(
             "A hand-over did not succeed", message=claim.message, attempt=claim.attempt, session=self._standing.session,
-            decision=type(error).__name__, code=error.code, reason=str(error),
+            decision=type(error).__name__, code=error.code, reason=for_log(str(error)),
         )  # fmt: skip
         if isinstance(error, Unconfirmed):
             self._standing.doubts.set()
@@ -152,8 +150,6 @@ class Sender:
             self._standing.names.set()
 
     def _delay(self, claim: Claim, error: HandOverError) -> float:
-        if isinstance(error, Restricted):
-            return RESTRICTED_DELAY
         if isinstance(error, NotSent) and not error.counted:
             return BLAMELESS_DELAY
         first, largest = self._settings.retry_delay, self._settings.retry_max_delay

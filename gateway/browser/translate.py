@@ -5,11 +5,14 @@ Nothing outside this file looks at an error's text or code to decide what become
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from gateway.browser.page import Broken, Gone, Late, PageError
 from gateway.message import HandOverError, NotSent, Rejected, Unconfirmed
+from gateway.process import mask
 
+_NUMBER = re.compile(r"\d{7,}")
 #: wa-js says these before anything is placed, and would say them again.
 REJECTING = frozenset(
     {
@@ -28,6 +31,11 @@ REJECTING = frozenset(
 STALE = frozenset({"remote_changed", "message_key_remote_id_is_not_same_of_chat", "chat_not_found"})
 #: The bridge refused before it placed anything, for a reason that lies in host, page or account, never in the message.
 _BLAMELESS = frozenset({"never_attached", "stale_host", "stale_call", "other_document", "other_account", "library_broken", "no_library"})
+
+
+def for_log(text: str) -> str:
+    """An error's text without whole phone numbers; the attempt's record keeps it as it is."""
+    return _NUMBER.sub(lambda found: mask(found[0]), text)
 
 
 def error_of_exception(error: PageError) -> HandOverError:

@@ -64,7 +64,7 @@ async def rig(tmp_path: Path) -> AsyncIterator[PageRig]:
 @pytest.fixture
 async def page(rig: PageRig) -> AsyncIterator[Page]:
     one = await rig.connect()
-    await one.open()
+    one.open()
     yield one
     one.close()
 

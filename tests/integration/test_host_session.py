@@ -16,7 +16,7 @@ from gateway.browser.host import FENCED
 from gateway.message import State
 from gateway.session import complaints
 from gateway.store import sessions
-from gateway.store.database import open_database
+from gateway.store.database import begin, open_database
 
 
 @pytest.fixture
@@ -184,7 +184,7 @@ async def test_a_locked_database_stops_no_beat_and_loses_nothing(rig: HostRig) -
     await rig.linked()
     blocker = open_database(rig.settings.database)
     ids = await rig.accept_many([("4915550001", "under way"), ("4915550002", "too")])
-    blocker.execute("BEGIN IMMEDIATE")
+    begin(blocker, beat.boot_time() + 5)
     try:
         for _ in range(7):
             await asyncio.sleep(1)
