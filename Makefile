@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo run test test-unit lint clean lock
+.PHONY: help install demo run test test-unit chaos lint clean lock
 
 help: ## Show this menu
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ test: install deploy/wa-js/node_modules/.package-lock.json ## Run all tests
 
 test-unit: .venv/.packages ## Run the fast tests
 	@$(BIN)/pytest -q tests/unit
+
+chaos: install ## Kill and stop everything at random moments, and count
+	@$(BIN)/pytest -s tests/chaos
 
 lint: .venv/.packages deploy/wa-js/node_modules/.package-lock.json ## Check arrows, style, types, and bridge.js against wa-js
 	@$(BIN)/lint-imports
