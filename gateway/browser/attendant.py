@@ -171,7 +171,7 @@ class Attendant:
         old = s.report
         if report is None or old is None or _place(report) != _place(old):
             s.progressed_at = now
-        s.report, s.bare = report, bare
+        s.report, s.bare = report, bare[:200] if bare else None
         s.steady_at = now - report.steady if report is not None and report.steady is not None else None
         # a library that is still putting itself together does not fail
         broken = (report is not None and report.canary is not None) or (report is None and bare is not None)
@@ -187,7 +187,7 @@ class Attendant:
             elif report.version != self._scripts.version:
                 await bridge.page.put_bridge()
                 log.info("The bridge was replaced in the living page", session=self._standing.session)
-            elif (report.generation, report.epoch, report.attachment) != (bridge.generation, bridge.epoch, bridge.attachment):
+            elif (report.generation, report.epoch) != (bridge.generation, bridge.epoch):
                 generation = await bridge.attach()
                 log.info("Attached to the page", session=self._standing.session, generation=generation, mode=report.mode)
                 self._standing.stir()

@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 
+from gateway.beat import boot_time
 from gateway.browser.bridge import Bridge, Refused
 from gateway.browser.page import PageError
 from gateway.browser.records import Records
@@ -72,7 +73,7 @@ class Orders:
         kinds: dict[str, Callable[[Bridge, dict[str, Any]], Awaitable[Any]]] = {
             "qr": lambda b, a: b.qr(),
             "pairing_code": lambda b, a: b.pairing_code(a["phone"]),
-            "contact": _contact,
+            "contact": self._contact,
             "screenshot": _screenshot,
             "logout": _logout,
             "nudge": _nudge,
@@ -82,10 +83,13 @@ class Orders:
             raise Refused("command_unknown", f"this host knows no command {command.kind}")
         return await kinds[command.kind](bridge, command.args)
 
-
-async def _contact(bridge: Bridge, args: dict[str, Any]) -> dict[str, Any]:
-    found = await bridge.resolve(args["address"], 14.0)
-    return {"exists": found.exists, "wa_id": found.wa_id, "pn": found.pn, "lid": found.lid}
+    async def _contact(self, bridge: Bridge, args: dict[str, Any]) -> dict[str, Any]:
+        """One question to WhatsApp; its "nobody" is also its answer to some errors, so it is given only while the socket is up."""
+        if self._standing.usable(boot_time()) is not None:
+            found = await bridge.resolve(args["address"], 14.0)
+            if found.exists or found.connected:
+                return {"exists": found.exists, "wa_id": found.wa_id, "pn": found.pn, "lid": found.lid}
+        raise Refused("session_not_ready", "WhatsApp cannot be asked at present: the session is not linked, or not connected")
 
 
 async def _screenshot(bridge: Bridge, args: dict[str, Any]) -> dict[str, Any]:

@@ -85,12 +85,10 @@ class Page:
         self._target = ours[0]["targetId"]
         self._session = await self._within(lambda: connection.createSession(ours[0]), ATTACH)
         self._listen(self._session)
-        # not awaited one by one: Chromium obeys in order, and an attach shall be quick
-        await asyncio.gather(
-            self.command("Page.enable", {}, ATTACH),
-            self.command("Inspector.enable", {}, ATTACH),
-            self.command("Page.addScriptToEvaluateOnNewDocument", {"source": self._scripts.document}, ATTACH),
-        )
+        # not waited for: Chromium obeys in order, and a page that hangs shall show by its missed round trips
+        self._needed("Page.enable", {})
+        self._needed("Inspector.enable", {})
+        self._needed("Page.addScriptToEvaluateOnNewDocument", {"source": self._scripts.document})
         for tab in tabs:
             if tab["targetId"] != self._target:
                 self._close_tab(tab["targetId"])
@@ -134,6 +132,15 @@ class Page:
         if self._session is not None:
             with contextlib.suppress(Exception):
                 _heeded(self._session.send(method, params))
+
+    def _needed(self, method: str, params: dict[str, Any]) -> None:
+        """A command that the page cannot be used without: if it fails, the tab is given up."""
+        assert self._session is not None
+        try:
+            asked: asyncio.Future[Any] = asyncio.ensure_future(self._session.send(method, params))
+        except Exception as error:
+            raise _translated(error) from error
+        asked.add_done_callback(lambda f: self.lose(f"{method}: {f.exception()}") if not f.cancelled() and f.exception() else None)
 
     # -- calls
 

@@ -231,3 +231,20 @@ async def test_it_stops_when_told_to(rig: HostRig) -> None:
     rig.host.terminate()
     assert await asyncio.wait_for(rig.host.wait(), 5) == 0
 
+
+
+async def test_a_host_that_begins_beside_a_page_that_hangs_says_so(rig: HostRig) -> None:
+    """Its evidence must condemn Chromium by missed round trips, not look like a connection that cannot be made."""
+    await rig.linked()
+    await rig.kill_host()
+    await rig.fault("endless_loop")
+    await rig.start_host()
+
+    async def condemned() -> bool:
+        evidence = rig.evidence()
+        return evidence is not None and evidence.epoch > 1 and evidence.connected and evidence.missed >= 2
+
+    await until("two round trips are missed", condemned, 12)
+    await rig.kill_chromium()
+    await rig.start_chromium()
+    await rig.sent(await rig.accept("4915550001", "on a fresh page"))
