@@ -58,10 +58,10 @@ def write_conf(settings: Settings, *, sandbox: str | None = None, environ: Mappi
 
 
 def _plain(value: str) -> str:
-    """A value as supervisord's own format takes it. Raises SetupFailed for what it cannot hold."""
-    if '"' in value or "\n" in value:
-        raise SetupFailed(f"supervisord cannot be given the value {value!r}: leave out quotes and line breaks")
-    return value.replace("%", "%%")
+    """The value, if supervisord's format can hold it. Raises SetupFailed."""
+    if any(mark in value for mark in '"%;\n'):  # quotes, expansions (some are done twice), comments
+        raise SetupFailed(f"supervisord cannot be given the value {value!r}: leave out quotes, %, ; and line breaks")
+    return value
 
 
 def command(conf: Path) -> list[str]:

@@ -27,8 +27,8 @@ SEED = int(os.environ.get("GATEWAY_CHAOS_SEED", time.time_ns() % 1_000_000))
 CAUSES = {
     "api": set[str](),
     "browser-default": {"host_exited", "host_silent"},
-    "chromium-default": {"chromium_exited", "chromium_stopped", "page_hung"},
-    "renderer": {"page_crashed", "page_hung", "chromium_exited"},
+    "chromium-default": {"chromium_exited", "chromium_stopped", "page_unresponsive"},
+    "renderer": {"page_crashed", "page_unresponsive"},
     "watchdog": set[str](),
 }
 
