@@ -1,0 +1,74 @@
+"""What people type: qr, send, status, logs, and the seed document's own curl commands."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+from gateway_rig import GATEWAY, Gateway, until
+
+
+@pytest.fixture(scope="module")
+def gateway() -> Iterator[Gateway]:
+    with Gateway() as g:
+        yield g
+
+
+def typed(gateway: Gateway, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*GATEWAY, *words], env=gateway.environ, capture_output=True, text=True, timeout=60)
+
+
+def test_a_phone_is_linked_by_the_qr_code_in_the_terminal(gateway: Gateway) -> None:
+    shown = until("a QR code", lambda: (done := typed(gateway, "qr")).returncode == 0 and done.stdout)
+    assert "█" in shown or "▀" in shown
+    told = typed(gateway, "status")
+    assert told.returncode == 1 and "awaiting_scan" in told.stdout
+    gateway.link()
+    told = typed(gateway, "status")
+    assert told.returncode == 0, told.stdout
+    assert "session default: ready, healthy" in told.stdout
+    assert "already" in typed(gateway, "qr").stderr or "linked" in typed(gateway, "qr").stderr
+
+
+def test_a_message_is_sent_and_its_repeat_is_the_same_message(gateway: Gateway) -> None:
+    first = typed(gateway, "send", "+49 155 5000001", "Hello", "--wait", "20", "--key", "k-1")
+    assert first.returncode == 0, first.stderr
+    id_, status = first.stdout.split()
+    assert status in {"sent", "delivered", "read"}
+    assert typed(gateway, "send", "+49 155 5000001", "Hello", "--key", "k-1").stdout.split()[0] == id_
+    assert len([r for r in gateway.rows() if r.get("body") == "Hello"]) == 1
+
+
+def test_a_wrong_number_gets_a_sentence(gateway: Gateway) -> None:
+    done = typed(gateway, "send", "12", "Hello")
+    assert done.returncode == 1 and done.stderr.startswith("gateway: ")
+
+
+def test_the_logs_of_all_processes_and_of_one(gateway: Gateway) -> None:
+    done = typed(gateway, "logs", "-n", "500")
+    assert {line.split()[0] for line in done.stdout.splitlines()} >= {"api", "browser-default", "watchdog"}
+    assert "Message sent successfully" in typed(gateway, "logs", "browser-default", "-n", "500").stdout
+    assert "there are: " in typed(gateway, "logs", "nobody").stderr
+
+
+def test_no_body_and_no_whole_number_in_any_log(gateway: Gateway) -> None:
+    gateway.sent(gateway.send("a very secret text", "4915550009876"))
+    for path in (gateway.data / "logs").glob("*.log"):
+        text = path.read_text()
+        assert "a very secret text" not in text
+        assert "4915550009876" not in text
+
+
+@pytest.mark.parametrize("method, path", [("GET", "/api/health"), ("POST", "/api/recover-session"), ("GET", "/api/queue-status")])
+def test_the_seeds_verification_commands(gateway: Gateway, method: str, path: str) -> None:
+    words = ["-X", "POST"] if method == "POST" else []
+    done = subprocess.run(["curl", "-s", "-f", *words, gateway.api.base + path], capture_output=True, text=True, timeout=20)
+    assert done.returncode == 0 and json.loads(done.stdout)
+
+
+def test_nobody_there_is_said_with_what_to_do(gateway: Gateway) -> None:
+    elsewhere = {**gateway.environ, "GATEWAY_LISTEN": "127.0.0.1:9"}
+    done = subprocess.run([*GATEWAY, "status"], env=elsewhere, capture_output=True, text=True, timeout=20)
+    assert done.returncode == 3 and "gateway up" in done.stderr
