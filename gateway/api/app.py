@@ -18,6 +18,7 @@ from gateway.api.guardian import Guardian
 from gateway.api.housekeeping import Housekeeping, ballast
 from gateway.api.news import News
 from gateway.api.sessions import ensure_default
+from gateway.api.wire import Runner
 from gateway.origin import place
 from gateway.process import keep_beating, run_until_stopped, start
 from gateway.settings import Settings
@@ -125,7 +126,7 @@ async def _writer(settings: Settings, stack: contextlib.AsyncExitStack, stop: as
 async def listening(app: web.Application) -> AsyncIterator[list[tuple[str, int]]]:
     """Serve on every address of the settings. Yields the addresses in fact. Raises OSError if one is taken, or none exists."""
     settings = app[CONTEXT].settings
-    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN, handler_cancellation=True)
+    runner = Runner(app, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN, handler_cancellation=True)
     await runner.setup()
     try:
         for host, port in _addresses(settings):

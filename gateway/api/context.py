@@ -41,6 +41,8 @@ class Context:
     reader: Reader
     news: News
     started_at: float = field(default_factory=boot_time)
+    #: Bytes of bodies held by requests under way (bodies.py).
+    body_bytes: int = 0
     intake: Intake = field(init=False)
     _room: tuple[float, bool] = (-1e9, False)
     _probe: tuple[float, str | None] = (-1e9, None)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import re
+import secrets
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,13 +27,26 @@ TYPES = {
     408: "timeout",
     409: "conflict",
     413: "too_large",
+    414: "too_large",
     415: "unsupported_media_type",
     422: "invalid_request",
     429: "too_many_requests",
+    431: "too_large",
     500: "internal",
     503: "unavailable",
     504: "timeout",
 }
+
+#: Request ids are counted within a process: dice for each one would hand the interpreter over to the writer's thread each time.
+_PROCESS = secrets.token_hex(5)
+_NUMBERS = itertools.count(1)
+#: A field's name as we would write one; anything else may be the text of a message that went astray.
+_FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,39}")
+
+
+def new_request_id() -> str:
+    """An id for a request that brings none."""
+    return f"req_{_PROCESS}{next(_NUMBERS):06x}"
 
 
 class Problem(Exception):
@@ -61,6 +77,8 @@ def answer(problem: Problem, request_id: str, headers: Mapping[str, str] | None 
         }
     }
     response = web.Response(status=problem.status, body=to_json(body), content_type="application/json", headers=headers)
+    response.headers["X-Request-Id"] = request_id
+    response.headers["X-Content-Type-Options"] = "nosniff"
     if problem.retry_after is not None:
         response.headers["Retry-After"] = str(problem.retry_after)
     return response
@@ -109,6 +127,20 @@ def disk_full() -> Problem:
     )
 
 
+def broken_body() -> Problem:
+    """400: the body ends or is cut up otherwise than its headers say."""
+    return Problem(
+        400, "body_broken", "the body is not what Content-Length or Transfer-Encoding say: let an HTTP library write both"
+    )
+
+
+def internal() -> Problem:
+    """500: a bug of ours."""
+    return Problem(
+        500, "internal", "something went wrong in the gateway; its log says more under this id: repeat with the same Idempotency-Key"
+    )
+
+
 def of_http(error: web.HTTPException, method: str) -> Problem:
     """aiohttp's own refusals (no such route, wrong method, body too large) in our shape."""
     match error:
@@ -121,6 +153,8 @@ def of_http(error: web.HTTPException, method: str) -> Problem:
             return Problem(404, "no_such_path", "there is nothing at this path: /api/docs shows what there is")
         case web.HTTPRequestEntityTooLarge():
             return Problem(413, "body_too_large", "the body is too large: send fewer or shorter messages in one request")
+        case web.HTTPExpectationFailed():
+            return Problem(417, "expect_unknown", "of Expect only 100-continue is understood here: leave the header out")
     return Problem(error.status, TYPES.get(error.status, "invalid_request"), error.reason)
 
 
@@ -138,11 +172,21 @@ def of_validation(error: ValidationError) -> Problem:
     return Problem(422, code, f"{first['field']} {first['message']}", **details)
 
 
-_CODES = {"extra_forbidden": "field_unknown", "missing": "field_missing", "not_yet": "not_supported_yet"}
+_CODES = {
+    "extra_forbidden": "field_unknown",
+    "missing": "field_missing",
+    "not_yet": "not_supported_yet",
+    "control_character": "control_character",
+}
 
 
 def _path(loc: tuple[int | str, ...]) -> str:
-    return ".".join(str(part) for part in loc) or "body"
+    return ".".join(str(part) if isinstance(part, int) else name_of_field(part) for part in loc) or "body"
+
+
+def name_of_field(name: str) -> str:
+    """The caller's name of a field, if it looks like one."""
+    return name if _FIELD.fullmatch(name) else "(a name that is none)"
 
 
 #: pydantic's type of error → how the sentence goes on after the field's name; never with the caller's input in it.

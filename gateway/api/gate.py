@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
 import re
-import secrets
 
 import structlog
 from aiohttp import web
 
-from gateway.api import events, health, messages, metrics, queue, recoveries, sessions
+from gateway.api import bodies, events, health, messages, metrics, queue, recoveries, sessions
 from gateway.api.auth import admit, challenge
 from gateway.api.context import CONTEXT, Context
 from gateway.api.docs import add_docs
-from gateway.api.errors import Problem, answer, of_http, of_store
+from gateway.api.errors import Problem, answer, internal, new_request_id, of_http, of_store
 from gateway.api.openapi import document
 from gateway.api.operations import BATCH_BODY_LIMIT, Handler, Operation, raw_body
 from gateway.store.writer import Closed
@@ -32,9 +30,6 @@ OPERATIONS: list[Operation] = [
 ]
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-#: Request ids are counted within a process: dice for each one would hand the interpreter over to the writer's thread each time.
-_PROCESS = secrets.token_hex(5)
-_NUMBERS = itertools.count(1)
 
 
 def make_app(context: Context) -> web.Application:
@@ -53,7 +48,7 @@ def make_app(context: Context) -> web.Application:
 async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Whatever comes in passes here: key, media type; and every error leaves in the one shape."""
     given = request.headers.get("X-Request-Id")
-    request_id = given if given is not None and _REQUEST_ID.fullmatch(given) else f"req_{_PROCESS}{next(_NUMBERS):06x}"
+    request_id = given if given is not None and _REQUEST_ID.fullmatch(given) else new_request_id()
     try:
         admit(request, request.app[CONTEXT].keys)
         if request.body_exists and request.content_type != "application/json":
@@ -71,6 +66,8 @@ async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
         response = answer(Problem(503, "stopping", f"the gateway is going down: {error}", retry_after=5), request_id)
     except Exception as error:
         response = _unforeseen(request, error, request_id)
+    finally:
+        bodies.release(request)
     headers = response.headers
     headers["X-Request-Id"] = request_id
     headers["X-Content-Type-Options"] = "nosniff"
@@ -82,7 +79,7 @@ def _refusal(request: web.Request, problem: Problem, request_id: str) -> web.Res
     response = answer(problem, request_id)
     if problem.status == 401:
         response.headers["WWW-Authenticate"] = challenge(request)
-    if problem.status in (408, 413):
+    if problem.status in (408, 413) or problem.code in ("body_broken", "overloaded"):
         response.force_close()  # the rest of the body is not worth reading
     return response
 
@@ -91,11 +88,7 @@ def _unforeseen(request: web.Request, error: Exception, request_id: str) -> web.
     problem = of_store(error)
     if problem is None:
         log.exception("A request failed", method=request.method, path=_route(request), request_id=request_id)
-        problem = Problem(
-            500,
-            "internal",
-            "something went wrong in the gateway: its log says more under this request id; repeat with the same Idempotency-Key",
-        )
+        problem = internal()
     return answer(problem, request_id)
 
 

@@ -16,7 +16,7 @@ _REF = "#/components/schemas/{model}"
 
 #: What each refusal means, wherever it may come.
 REFUSALS = {
-    400: "Malformed: no valid JSON, or a broken header.",
+    400: "Malformed: no valid JSON, or no valid HTTP.",
     401: "No key, or an unknown one.",
     403: "The key lacks the scope; or no key is set, and the request did not come directly from this machine.",
     404: "Unknown.",
@@ -44,6 +44,9 @@ A 2xx answer means: committed and synced to disk. After a 5xx, or no answer at a
 the repeat gets the same message. Without a key a repeat is a new message.
 
 **All times** are RFC 3339 in UTC with milliseconds. **All errors** have one shape, with a sentence that says what to do.
+
+Any call may also answer 405 (the path has other methods), 408 (head or body came too slowly), 414 and 431 (path or headers too
+long), 417 (an `Expect` other than 100-continue), 500 (a bug of ours), 503 (too many connections, or large bodies, at once).
 """
 
 

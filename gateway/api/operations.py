@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -11,6 +10,7 @@ from aiohttp import web
 from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json, to_json
 
+from gateway.api import bodies
 from gateway.api.errors import Problem, of_validation
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -20,8 +20,6 @@ QueryT = TypeVar("QueryT", bound=BaseModel)
 #: Bytes of a body, and of a batch's: a text at its limit fits four times over, whatever its characters.
 BODY_LIMIT = 1 << 20
 BATCH_BODY_LIMIT = 16 << 20
-#: Seconds that a client may take to send its body.
-BODY_TIMEOUT = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,21 +96,16 @@ class Operations:
         return self.add("DELETE", path, **rest)
 
 
-async def raw_body(request: web.Request, limit: int = BODY_LIMIT) -> bytes:
+async def raw_body(request: web.Request, limit: int = BODY_LIMIT) -> bytes | bytearray:
     """The body, empty if there is none. Raises Problem: too large, too slow, or no JSON by its own word."""
     if not request.body_exists:
         return b""
     length = request.content_length
     if length is not None and length > limit:
         raise Problem(413, "body_too_large", f"the body is larger than {limit} bytes: send fewer or shorter messages in one request")
-    if request.content.is_eof():  # it came with the head: taken as it lies there, for a third of what read() costs
-        raw = request.content.read_nowait()
-    else:
-        try:
-            async with asyncio.timeout(BODY_TIMEOUT):
-                raw = await request.read()
-        except TimeoutError:
-            raise Problem(408, "body_too_slow", f"the body did not arrive within {BODY_TIMEOUT:g} seconds: send it again") from None
+    if "Content-Encoding" in request.headers:
+        raise Problem(415, "compressed", "a compressed body is not read here: send it without Content-Encoding")
+    raw = await bodies.read(request, limit)
     if len(raw) > limit:
         raise Problem(413, "body_too_large", f"the body is larger than {limit} bytes: send fewer or shorter messages in one request")
     if raw and request.content_type != "application/json":
@@ -123,10 +116,14 @@ async def raw_body(request: web.Request, limit: int = BODY_LIMIT) -> bytes:
 async def body(request: web.Request, model: type[BodyT], limit: int = BODY_LIMIT) -> BodyT:
     """The body, validated; a missing one counts as {}. Raises Problem."""
     raw = await raw_body(request, limit)
+    bodies.countable(raw)
     try:
-        return model.model_validate_json(raw or b"{}")
+        found = model.model_validate_json(raw or b"{}")
     except ValidationError as error:
         raise of_validation(error) from None
+    if raw:
+        bodies.each_field_once(raw)
+    return found
 
 
 async def no_body(request: web.Request) -> None:
@@ -134,6 +131,7 @@ async def no_body(request: web.Request) -> None:
     raw = await raw_body(request)
     if not raw.strip():
         return
+    bodies.countable(raw)
     try:
         given = from_json(raw)
     except ValueError as error:

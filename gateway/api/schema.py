@@ -6,9 +6,10 @@ Unknown fields are refused, so that a misspelt `prioriy` is not silently without
 from __future__ import annotations
 
 import datetime
+import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 #: WhatsApp's own limit for the text of one message.
@@ -21,6 +22,9 @@ LATER = frozenset({"image", "video", "audio", "document", "sticker", "location",
 METAS_OWN = frozenset({"interactive", "template"})
 #: A century in seconds: farther than anybody schedules, and still a date that every language can show.
 CENTURY = 3_155_760_000.0
+
+#: Characters that no text needs and that devices show as nothing or as rubbish; tab, line and page breaks are text.
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
 
 SessionName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 StateWord = Literal["queued", "sending", "unconfirmed", "sent", "delivered", "read", "played", "failed", "cancelled", "expired"]
@@ -41,6 +45,16 @@ def parse_time(value: Any) -> Any:
     if not 0 <= seconds <= 2 * CENTURY:
         raise PydanticCustomError("time", "lies too far away")
     return seconds
+
+
+def no_control(value: str | None) -> str | None:
+    """The text, if it holds no control characters. Raises PydanticCustomError."""
+    if value is not None and (found := _CONTROL.search(value)) is not None:
+        raise PydanticCustomError(
+            "control_character", "holds a control character (U+{character}) at position {at}: leave it out",
+            {"character": f"{ord(found[0]):04X}", "at": found.start()},
+        )  # fmt: skip
+    return value
 
 
 #: A time that comes in: seconds inside, RFC 3339 outside.
@@ -71,6 +85,7 @@ class Text(Body):
     def _not_blank(self) -> Self:
         if not self.body.strip():
             raise PydanticCustomError("blank", "holds nothing but white space")
+        no_control(self.body)
         return self
 
 
@@ -108,7 +123,7 @@ class MessageIn(Body):
         le=CENTURY,
         description="Seconds that it may wait, from the later of acceptance and send_at; then it expires. Else GATEWAY_MESSAGE_TTL.",
     )
-    biz_opaque_callback_data: str | None = Field(
+    biz_opaque_callback_data: Annotated[str | None, AfterValidator(no_control)] = Field(
         None, max_length=CALLBACK_LIMIT, description="Comes back unchanged with the message and its events."
     )
 
