@@ -44,14 +44,21 @@ class PageRig(HostRig):
     async def report(self, bridge: Bridge, **wanted: Any) -> Report:
         """Wait until a probe says all that."""
 
+        seen: Report | Exception | None = None
+
         async def question() -> Report | None:
+            nonlocal seen
             try:
-                r = await bridge.probe()
-            except (PageError, Refused):
+                seen = r = await bridge.probe()
+            except (PageError, Refused) as error:
+                seen = error
                 return None
             return r if all(getattr(r, name) == value for name, value in wanted.items()) else None
 
-        return await until(f"the page is {wanted}", question)
+        try:
+            return await until(f"the page is {wanted}", question)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; seen last: {seen!r}") from None
 
 
 @pytest.fixture
@@ -65,8 +72,20 @@ async def rig(tmp_path: Path) -> AsyncIterator[PageRig]:
 async def page(rig: PageRig) -> AsyncIterator[Page]:
     one = await rig.connect()
     one.open()
+    await until("the bridge is in the document", lambda: bridged(one, rig.sandbox.url))
     yield one
     one.close()
+
+
+async def bridged(page: Page, url: str) -> bool:
+    """A document now and then comes up bare, if it begins while the injection is being registered; as the host does, load it anew."""
+    try:
+        href, ready, bridge = await page.evaluate("[location.href, document.readyState, typeof window.__whatsappGateway]", 5.0)
+        if bridge == "undefined" and ready == "complete" and href.startswith(url):
+            await page.reload()
+    except PageError:
+        return False
+    return bool(bridge != "undefined")
 
 
 async def linked(rig: PageRig, page: Page, epoch: int = 1) -> Bridge:

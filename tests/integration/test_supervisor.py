@@ -40,12 +40,12 @@ command=sleep 1000
 autostart=false
 startsecs=0
 [program:broken]
-command=false
+command=sh -c "sleep 0.2; exit 1"
 autostart=false
 startsecs=1
 startretries=0
 [program:failing]
-command=false
+command=sh -c "sleep 0.2; exit 1"
 autostart=false
 startsecs=1
 startretries=1000
