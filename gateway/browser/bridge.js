@@ -63,6 +63,9 @@
       steadySince: null,
       passkeys: 0,
       credentialsWrapped: false,
+      /** names of the page's databases that Chromium closed under it @type {Set<string>} */
+      lostStorage: new Set(),
+      storageWatched: false,
     },
     old?.state,
   );
@@ -257,8 +260,26 @@
     return { generation: state.generation, version: VERSION };
   };
 
+  // On a full disk Chromium closes the page's databases under it, and WhatsApp Web stores nothing more until it is loaded
+  // anew. The event `close` tells that, and nothing else does: it does not come where the page itself closes one.
+  if (!state.storageWatched) {
+    state.storageWatched = true;
+    const { lostStorage } = state;
+    const { open } = IDBFactory.prototype;
+    IDBFactory.prototype.open = /** @this {IDBFactory} @param {[name: string, version?: number]} args */ function (...args) {
+      const request = open.apply(this, args);
+      request.addEventListener('success', () => {
+        const { name } = request.result;
+        lostStorage.delete(name);
+        request.result.addEventListener('close', () => lostStorage.add(name));
+      });
+      return request;
+    };
+  }
+
   /** The first thing the bridge needs that is not as it should be; asks WhatsApp's server nothing. */
   const canary = () => {
+    if (state.lostStorage.size) return 'storage lost: Chromium closed the page’s database, as it does on a full disk; it must be loaded anew';
     const w = wpp();
     const needed = {
       'chat.find': w.chat.find,

@@ -102,7 +102,7 @@ async def _serve(settings: Settings, standing: Standing) -> None:
 async def _open(settings: Settings, stack: contextlib.AsyncExitStack) -> Writer:
     """The writer, once the database can be had."""
     from gateway.store import doorbell
-    from gateway.store.database import Locked
+    from gateway.store.database import Full, Locked
     from gateway.store.writer import Writer
 
     ring = functools.partial(doorbell.ring, settings.run)
@@ -112,7 +112,7 @@ async def _open(settings: Settings, stack: contextlib.AsyncExitStack) -> Writer:
         )
         try:
             return await stack.enter_async_context(writer)
-        except Locked as error:
+        except (Locked, Full) as error:
             log.warning("The database cannot be opened yet", reason=str(error))
             await asyncio.sleep(PAUSE)
 

@@ -55,8 +55,10 @@ def open_database(path: Path, *, deadline: float = 10.0) -> sqlite3.Connection:
         conn.execute(f"PRAGMA wal_autocheckpoint = {AUTO_CHECKPOINT}")
         conn.execute(f"PRAGMA journal_size_limit = {WAL_LIMIT}")
         migrate(conn, boot_time() + deadline)
-    except BaseException:
+    except BaseException as error:
         conn.close()
+        if isinstance(error, sqlite3.OperationalError) and full(error):
+            raise Full("the disk is full") from error
         raise
     return conn
 
@@ -189,7 +191,8 @@ def commit(conn: sqlite3.Connection) -> None:
         conn.execute("COMMIT")
     except sqlite3.Error as error:
         rollback(conn)
-        if isinstance(error, sqlite3.OperationalError) and full(error):
+        # the -shm file grows after the frames were written: whether they count then, nobody knows
+        if isinstance(error, sqlite3.OperationalError) and full(error) and error.sqlite_errorcode != sqlite3.SQLITE_IOERR_SHMSIZE:
             raise Full("the disk is full") from error
         raise CommitFailed(str(error)) from error
 
@@ -202,9 +205,9 @@ def rollback(conn: sqlite3.Connection) -> None:
 
 
 def full(error: sqlite3.Error) -> bool:
-    """Whether the error means a full disk: SQLite says so in two ways."""
+    """Whether the error means a full disk: SQLite says so in three ways, the last where the -shm file cannot grow."""
     code = getattr(error, "sqlite_errorcode", None)
-    return code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE)
+    return code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE)
 
 
 def _busy(error: sqlite3.Error) -> bool:
@@ -219,14 +222,22 @@ def room(path: Path) -> int:
 
 
 def keep_ballast(path: Path) -> bool:
-    """Set the ballast aside at `path` unless it is there or the disk is too full for it. Returns whether it is there."""
+    """Set the ballast aside at `path` unless it is there or the disk is too full for it. Returns whether it is there.
+
+    Raises OSError if the disk filled up meanwhile.
+    """
     if path.exists():
         return True
     if room(path.parent) < ACCEPT_ROOM + BALLAST:
         return False
-    fd = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    fresh = path.with_name(f"{path.name}.new")
+    fd = os.open(fresh, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
         os.posix_fallocate(fd, 0, BALLAST)
+        fresh.rename(path)  # never half a ballast: it would count as one for ever
+    except OSError:
+        fresh.unlink(missing_ok=True)
+        raise
     finally:
         os.close(fd)
     return True

@@ -21,6 +21,8 @@ CHROMIUM_START = 20.0
 STALLED = 120.0
 #: A canary may fail this long while wa-js puts itself together again (its own quiet time is 0.75 s).
 CANARY_GRACE = 3.0
+#: How the bridge's canary begins where Chromium closed the page's database under it: only a new document helps.
+STORAGE_LOST = "storage lost"
 #: WhatsApp Web reconnects by itself within seconds; only then do we ask it to.
 SOCKET_GRACE = 10.0
 #: Above the memory limit Chromium is relaunched when nothing is in flight; above this many times the limit, at once.
@@ -71,6 +73,7 @@ class Facts:
     desired_down: bool = False  #: the operator stopped the session
     send_timeout: float = 120.0
     memory_limit: int = 0  #: bytes; 0 = none
+    room: bool = True  #: the disk has room for a page to work
 
     @property
     def hands_off(self) -> bool:
@@ -137,8 +140,11 @@ def _page(f: Facts, e: Evidence) -> Finding | None:
     """Findings about a page that answers."""
     if not e.connected or e.answered_at is None or e.state in UNLINKED or e.state is State.STOPPED:
         return None
+    if not f.room:
+        return None  # a full disk is no illness, and no rung mends a page that can store nothing
     if e.canary_failed_since is not None and e.canary is not None and f.now - e.canary_failed_since > CANARY_GRACE:
-        return Finding("canary", Rung.NUDGE)
+        lost = e.canary.startswith(STORAGE_LOST)
+        return Finding("storage_lost", Rung.RELOAD_PAGE) if lost else Finding("canary", Rung.NUDGE)
     synced = e.stream_mode == "MAIN"
     if e.socket not in ("CONNECTED", None) and synced:
         # an outage is no illness: a reconnect is asked for, and nothing more, ever

@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -16,6 +17,7 @@ from gateway.session import Evidence, State, complaints
 from gateway.settings import Settings
 from gateway.slot import read_launch, stopped, sweep
 from gateway.store import commands, sessions
+from gateway.store.database import CLAIM_ROOM, room
 from gateway.supervision import Program, ProgramState
 from gateway.watchdog.judge import UNLINKED, Facts, Finding, Rung, back_in_service, judge
 from gateway.watchdog.killer import Killer
@@ -130,6 +132,7 @@ class SlotWatch:
             desired_down=self.desired_down,
             send_timeout=self._settings.send_timeout,
             memory_limit=self._settings.chromium_memory_limit,
+            room=_has_room(self._settings.data),
         )
 
     def _back(self, f: Facts) -> bool:
@@ -289,6 +292,14 @@ class SlotWatch:
         """Cancel a rung under way; its row is closed as interrupted by the next watchdog."""
         if self._rung is not None:
             self._rung.cancel()
+
+
+def _has_room(data: Path) -> bool:
+    """Whether a page on that disk can work; a disk that does not say is none to be judged by."""
+    try:
+        return room(data) >= CLAIM_ROOM
+    except OSError:
+        return True
 
 
 def _evidence(found: beat.Beat | None) -> Evidence | None:
