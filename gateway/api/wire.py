@@ -22,7 +22,8 @@ from aiohttp.http_exceptions import (
     LineTooLong,
     PayloadEncodingError,
 )
-from aiohttp.web_protocol import RequestHandler
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
+from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
 from aiohttp.web_request import BaseRequest
 
 from gateway.api.errors import Problem, answer, broken_body, internal, new_request_id, of_http
@@ -86,11 +87,12 @@ def connections_limit() -> int:
 class Connection(RequestHandler):
     """One connection."""
 
-    __slots__ = ("_doors", "_head_bytes", "_head_timer")
+    __slots__ = ("_body", "_doors", "_head_bytes", "_head_timer")
 
     def __init__(self, doors: Doors, **options: Any) -> None:
         super().__init__(doors, **options)
         self._doors = doors
+        self._body: StreamReader = EMPTY_PAYLOAD  # of the request that came last
         self._head_bytes = 0
         self._head_timer: asyncio.TimerHandle | None = None
 
@@ -107,11 +109,20 @@ class Connection(RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
+        if self._messages:
+            self._came(*self._messages[-1])
         waiter = self._waiter
         if waiter is not None and data and not self._messages and not waiter.done():  # it made no request: a part of a head
             self._part_of_head(len(data))
         elif self._head_timer is not None:
             self._head_complete()
+
+    def _came(self, message: object, body: StreamReader) -> None:
+        if not isinstance(message, _ErrInfo):
+            self._body = body
+        elif not self._body.is_eof():  # a body broke off: aiohttp leaves who reads it waiting for the rest
+            self._body.set_exception(RequestPayloadError("broken"))
+            self._body.feed_eof()
 
     def _part_of_head(self, size: int) -> None:
         self._head_bytes += size
