@@ -76,6 +76,11 @@ class Facts:
     room: bool = True  #: the disk has room for a page to work
 
     @property
+    def seen_at(self) -> float:
+        """When the evidence was gathered. What is older by now than by then is the host's silence, and no fault of its page."""
+        return self.now if self.beat_at is None else min(self.now, self.beat_at)
+
+    @property
     def hands_off(self) -> bool:
         """Whether somebody stopped the session or one of its programs: the operator's will."""
         return self.desired_down or any(p is None or p.wanted_down for p in (self.host, self.chromium))
@@ -119,15 +124,15 @@ def _chromium(f: Facts) -> Finding | None:
         return None  # its start deadline runs until the first round trip
     if f.chromium_stopped and (e.missed or not e.connected):
         return Finding("chromium_stopped", Rung.RELAUNCH_CHROMIUM)
-    if e.missed >= 2 or (e.asked_at is not None and f.now - e.asked_at > 2 * ROUND_TRIP):
+    if e.missed >= 2 or (e.asked_at is not None and f.seen_at - e.asked_at > 2 * ROUND_TRIP):
         return Finding("page_unresponsive", Rung.RELAUNCH_CHROMIUM)
     if not e.connected:
         # a host that lives and cannot connect for as long as both were allowed to start
-        late = f.now - e.since > CHROMIUM_START and (e.answered_at is None or f.now - e.answered_at > CHROMIUM_START)
+        late = f.seen_at - e.since > CHROMIUM_START and (e.answered_at is None or f.seen_at - e.answered_at > CHROMIUM_START)
         return Finding("host_cannot_connect", Rung.RESPAWN_BOTH) if late else None
-    if e.answered_at is not None and f.now - e.answered_at > FRESH:
+    if e.answered_at is not None and f.seen_at - e.answered_at > FRESH:
         return Finding("page_unresponsive", Rung.RELAUNCH_CHROMIUM)
-    if e.answered_at is None and f.now - e.since > CHROMIUM_START:
+    if e.answered_at is None and f.seen_at - e.since > CHROMIUM_START:
         return Finding("page_never_answered", Rung.RELAUNCH_CHROMIUM)
     if f.memory_limit and e.memory_bytes and e.memory_bytes > f.memory_limit:
         urgent = e.memory_bytes > MEMORY_URGENT * f.memory_limit
@@ -142,18 +147,18 @@ def _page(f: Facts, e: Evidence) -> Finding | None:
         return None
     if not f.room:
         return None  # a full disk is no illness, and no rung mends a page that can store nothing
-    if e.canary_failed_since is not None and e.canary is not None and f.now - e.canary_failed_since > CANARY_GRACE:
+    if e.canary_failed_since is not None and e.canary is not None and f.seen_at - e.canary_failed_since > CANARY_GRACE:
         lost = e.canary.startswith(STORAGE_LOST)
         return Finding("storage_lost", Rung.RELOAD_PAGE) if lost else Finding("canary", Rung.NUDGE)
     synced = e.stream_mode == "MAIN"
     if e.socket not in ("CONNECTED", None) and synced:
         # an outage is no illness: a reconnect is asked for, and nothing more, ever
-        down = e.socket_down_since is not None and f.now - e.socket_down_since > SOCKET_GRACE
+        down = e.socket_down_since is not None and f.seen_at - e.socket_down_since > SOCKET_GRACE
         return Finding("socket_down", Rung.NUDGE, ceiling=Rung.NUDGE) if down else None
-    if ill(e, f.now, f.send_timeout):
+    if ill(e, f.seen_at, f.send_timeout):
         return Finding("unacked", Rung.RELOAD_PAGE)
     progressed = max(e.since, e.progressed_at or 0.0)
-    if (e.state in (State.STARTING, State.SYNCING) or not synced) and f.now - progressed > STALLED:
+    if (e.state in (State.STARTING, State.SYNCING) or not synced) and f.seen_at - progressed > STALLED:
         # with the socket up the page has no excuse; without, it may be the network: a reload kills nothing
         ceiling = Rung.QUARANTINE if e.socket == "CONNECTED" else Rung.RELOAD_PAGE
         return Finding("sync_stalled" if e.stream_mode == "SYNCING" else "start_stalled", Rung.RELOAD_PAGE, ceiling)

@@ -63,8 +63,8 @@ def test_the_healthy_session_is_healthy() -> None:
         (facts(None, beat_at=None), "host_silent", Rung.RESPAWN_HOST),
         (with_evidence(crashed=True), "page_crashed", Rung.RELAUNCH_CHROMIUM),
         (with_evidence(missed=2), "page_unresponsive", Rung.RELAUNCH_CHROMIUM),
-        (with_evidence(asked_at=NOW - 4.1), "page_unresponsive", Rung.RELAUNCH_CHROMIUM),
-        (with_evidence(answered_at=NOW - 5.1), "page_unresponsive", Rung.RELAUNCH_CHROMIUM),
+        (facts(replace(HEALTHY, asked_at=NOW - 4.1), beat_at=NOW), "page_unresponsive", Rung.RELAUNCH_CHROMIUM),
+        (facts(replace(HEALTHY, answered_at=NOW - 5.1), beat_at=NOW), "page_unresponsive", Rung.RELAUNCH_CHROMIUM),
         (with_evidence(answered_at=None, since=NOW - 21), "page_never_answered", Rung.RELAUNCH_CHROMIUM),
         (facts(replace(HEALTHY, missed=1), chromium_stopped=True), "chromium_stopped", Rung.RELAUNCH_CHROMIUM),
         (with_evidence(connected=False, answered_at=NOW - 21), "host_cannot_connect", Rung.RESPAWN_BOTH),
@@ -109,6 +109,9 @@ def test_found(case: Facts, cause: str, rung: Rung) -> None:
         pytest.param(with_evidence(state=State.AWAITING_PASSKEY, stream_mode="QR", progressed_at=NOW - 9999), id="a passkey awaited"),
         pytest.param(with_evidence(state=State.LOGGED_OUT, account=None, socket=None, stream_mode=None), id="logged out"),
         pytest.param(with_evidence(state=State.SYNCING, stream_mode="SYNCING", progressed_at=NOW - 100), id="a sync with progress"),
+        pytest.param(
+            facts(replace(HEALTHY, asked_at=NOW - 4.9, answered_at=NOW - 5.9), beat_at=NOW - 4.8), id="a stopped host, not a mute page"
+        ),
         pytest.param(with_evidence(oldest_unacked_at=NOW - 119), id="unacked, within the send timeout"),
         pytest.param(with_evidence(oldest_unacked_at=NOW - 121, last_ack_at=NOW - 1), id="one bad message: others are acked"),
         pytest.param(with_evidence(oldest_unacked_at=NOW - 500, socket="TIMEOUT", socket_down_since=NOW - 5), id="unacked in an outage"),
