@@ -368,7 +368,17 @@
     return { remote: String(found.id), participant: key[3] ?? null };
   };
 
-  /** Who is behind an address. `exists` null: WhatsApp said no, or the question failed; the two look alike. @param {{address: string}} a */
+  /**
+   * WhatsApp's own answer, past wa-js, which says null for an error too and remembers it for 15 s. Throws if the question failed.
+   * @param {string} address
+   */
+  const askServer = async (address) => {
+    const { functions, WidFactory } = wpp().whatsapp;
+    const answer = await within(functions.queryWidExists(WidFactory.createWid(address)), 15_000);
+    return answer?.wid ? { wid: answer.wid, lid: null } : null;
+  };
+
+  /** Who is behind an address. `exists` null: WhatsApp said that nobody is. @param {{address: string}} a */
   const resolve = async ({ address }) => {
     const nobody = { exists: null, drops: state.drops, connected: state.connected, generation: state.generation };
     if (address.endsWith('@g.us')) {
@@ -379,8 +389,8 @@
         throw error;
       }
     }
-    const answer = await within(wpp().contact.queryExists(address), 15_000);
-    if (answer === null || answer === undefined) return { ...nobody, drops: Math.max(nobody.drops, state.drops) };
+    const answer = (await within(wpp().contact.queryExists(address), 15_000)) ?? (await askServer(address));
+    if (answer === null) return { ...nobody, drops: Math.max(nobody.drops, state.drops) };
     const wid = String(answer.wid);
     const { ApiContact } = wpp().whatsapp;
     const pn = wid.endsWith('@c.us') ? wid : bare(maybe(() => /** @type {any} */ (ApiContact).getPhoneNumber(answer.wid)));

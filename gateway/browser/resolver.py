@@ -1,7 +1,8 @@
 """Looks recipients up before their first hand-over; the answer is kept in the store, and is the lane's chat.
 
-wa-js answers null for "not on WhatsApp" and for every error, and keeps a null for 15 s. So null is
-believed only if the socket was connected throughout and a second question, 16 s later, says the same.
+wa-js answers null for "not on WhatsApp" and for every error, and keeps a null for 15 s; the bridge
+asks WhatsApp's own code then, which throws. Should that call an error nobody too: null is believed
+only if the socket was connected throughout and a second question, 16 s later, says the same.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class Resolver:
         """For ever. Raises Fenced."""
         s = self._standing
         while True:
-            bridge = s.usable(boot_time())
+            bridge = s.usable(boot_time()) if self._connected() else None
             found = await self._unresolved() if bridge is not None and bridge.generation is not None else []
             if bridge is not None and found:
                 async with asyncio.TaskGroup() as group:
@@ -65,6 +66,11 @@ class Resolver:
                 s.work.set()
             else:
                 await awakened(s.names, LOOK)
+
+    def _connected(self) -> bool:
+        """Without a line every question would end in an error, and be put off for longer and longer."""
+        report = self._standing.report
+        return report is not None and report.socket == "CONNECTED"
 
     async def _unresolved(self) -> list[Unresolved]:
         session = self._standing.session
