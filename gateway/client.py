@@ -47,6 +47,9 @@ class Client:
     def post(self, path: str, body: Any = None, headers: Mapping[str, str] | None = None, timeout: float = 20.0) -> Any:
         return self._call("POST", path, body, headers or {}, timeout, False)
 
+    def delete(self, path: str, timeout: float = 20.0) -> Any:
+        return self._call("DELETE", path, None, {}, timeout, False)
+
     def _call(self, method: str, path: str, body: Any, headers: Mapping[str, str], timeout: float, raw: bool) -> Any:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.base + quote(path, safe="/?=&,%@.:+"), data, dict(headers), method=method)  # noqa: S310

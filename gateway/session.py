@@ -76,7 +76,9 @@ class Evidence:
     account: str | None = None  #: the number that is logged in, as a wid
     expected_account: str | None = None  #: the account that the session belongs to
     oldest_unacked_at: float | None = None  #: oldest hand-over without an ack, counted from the later of hand-over and sync
-    last_ack_at: float | None = None
+    last_ack_at: float | None = None  #: when WhatsApp's server took a message last
+    handed_over_at: float | None = None  #: the same hand-over, counted from itself: a document that is new has proven nothing
+    given_up: bool = False  #: a message was given up after send timeouts, and no ack has come since
     synced_at: float | None = None  #: when this generation was synced
     memory_bytes: int | None = None  #: of all of its Chromium's processes
     pidfd_exit: bool = False  #: Chromium's process ended, its successor has not come yet
@@ -94,6 +96,14 @@ class Evidence:
         data = {k: v for k, v in data.items() if k in known}
         data["state"] = State(data["state"])
         return cls(**data)
+
+
+def swallowed(e: Evidence, now: float, send_timeout: float) -> bool:
+    """Whether the last thing known of our messages is that none was acked: a reload mends nothing until an ack proves it."""
+    if e.given_up:
+        return True
+    at = e.handed_over_at
+    return at is not None and now - at > send_timeout and (e.last_ack_at is None or e.last_ack_at < at)
 
 
 def ill(e: Evidence, now: float, send_timeout: float) -> bool:
@@ -133,4 +143,6 @@ def complaints(e: Evidence | None, now: float, send_timeout: float) -> list[str]
         said.append(f"the session is {e.state}")
     if ill(e, now, send_timeout):
         said.append("messages are handed over and no ack comes back")
+    elif swallowed(e, now, send_timeout):
+        said.append("WhatsApp acked nothing of what was handed over last; the next ack shows that messages go out again")
     return said

@@ -140,9 +140,10 @@ class Keeper:
                 generation=generation, synced_at=None if steady is None else now - steady,
             )  # fmt: skip
 
-        count, oldest = await self._records.read(lambda conn: outbox.unacked(conn, session=s.session))
-        s.oldest_unacked_at = None if oldest is None else boot_time() - max(0.0, now - oldest)
-        if not count:
+        waiting = await self._records.read(lambda conn: outbox.unacked(conn, session=s.session))
+        s.oldest_unacked_at, s.given_up = _boot(waiting.oldest, now), waiting.given_up
+        s.last_ack_at = max((at for at in (s.last_ack_at, _boot(waiting.last_ack_at, now)) if at is not None), default=None)
+        if not waiting.count:
             return
         late = await self._records.once(op)
         if late is None:
@@ -163,3 +164,8 @@ class Keeper:
         done = await self._records.once(lambda conn: outbox.clamp_backoff(conn, self._standing.session, time.time(), largest))
         if done is not None:
             self._clamped_at, self._offset = now, offset
+
+
+def _boot(at: float | None, now: float) -> float | None:
+    """A moment of the wall clock, whose `now` is, by the boot clock."""
+    return None if at is None else boot_time() - max(0.0, now - at)

@@ -45,6 +45,7 @@ class Standing:
     steady_at: float | None = None  #: since when the document has been synced
     oldest_unacked_at: float | None = None
     last_ack_at: float | None = None
+    given_up: bool = False  #: a message was given up after send timeouts, and no ack has come since
     memory_bytes: int | None = None
     chromium_ended: bool = False
     expected_account: str | None = None
@@ -111,8 +112,9 @@ class Standing:
             canary_failed_since=self.canary_failed_since, socket=r.socket if r else None, socket_down_since=self.socket_down_since,
             stream_mode=r.mode if r else None, stream_info=r.info if r else None, progressed_at=self.progressed_at,
             account=r.account if r else None, expected_account=self.expected_account, oldest_unacked_at=oldest,
-            last_ack_at=self.last_ack_at, synced_at=self.steady_at, memory_bytes=self.memory_bytes, pidfd_exit=self.chromium_ended,
-            restricted_until=self.restricted_until, detail=(self.detail or "")[:300] or None,
+            handed_over_at=self.oldest_unacked_at, last_ack_at=self.last_ack_at, given_up=self.given_up, synced_at=self.steady_at,
+            memory_bytes=self.memory_bytes, pidfd_exit=self.chromium_ended, restricted_until=self.restricted_until,
+            detail=(self.detail or "")[:300] or None,
         )  # fmt: skip
 
 

@@ -100,6 +100,17 @@ class Overdue:
 
 
 @dataclass(frozen=True, slots=True)
+class Unacked:
+    """Hand-overs without an outcome; times are wall-clock seconds."""
+
+    count: int
+    #: the oldest that was handed over after the last ack; if there is none of those, the oldest at all
+    oldest: float | None
+    last_ack_at: float | None  #: WhatsApp's server acked a message of the session last
+    given_up: bool  #: one handed over since then was given up after send timeouts: only an ack shows that messages go out again
+
+
+@dataclass(frozen=True, slots=True)
 class AttemptView:
     """One hand-over; `outcome` is sent, not_sent, rejected, restricted, unconfirmed, lost or None while it is open."""
 

@@ -20,6 +20,7 @@ from gateway.store.model import (
     QueueStatus,
     Released,
     Transition,
+    Unacked,
 )
 from gateway.store.queue import Cleared, cancel, clamp_backoff, clear, expire, requeue
 from gateway.store.reading import get, list_, next_due, queue_status, unacked
@@ -27,8 +28,8 @@ from gateway.store.reconciling import reconciled, to_reconcile
 
 __all__ = [
     "Accepted", "AttemptView", "Claim", "Cleared", "Conflict", "Draft", "Fenced", "IdempotencyConflict", "MessageView", "NotFound",
-    "Overdue", "Page", "Pending", "QueueLimit", "QueueStatus", "Released", "Transition",
-    "accept", "acked", "cancel", "claim", "clamp_backoff", "clear", "expire", "get", "hold_restored", "list_", "nacked", "next_due",
-    "older_epochs", "overdue", "placed", "queue_status", "reconciled", "release", "repeated", "requeue", "sent_not",
+    "Overdue", "Page", "Pending", "QueueLimit", "QueueStatus", "Released", "Transition", "Unacked",
+    "accept", "acked", "cancel", "claim", "clamp_backoff", "clear", "expire", "get", "hold_restored", "list_", "nacked",
+    "next_due", "older_epochs", "overdue", "placed", "queue_status", "reconciled", "release", "repeated", "requeue", "sent_not",
     "to_reconcile", "unacked",
 ]  # fmt: skip

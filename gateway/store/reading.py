@@ -11,7 +11,7 @@ from typing import Any
 
 from gateway.message import Reason, State
 from gateway.store import sessions
-from gateway.store.model import AttemptView, MessageView, Page, QueueStatus, Transition
+from gateway.store.model import AttemptView, MessageView, Page, QueueStatus, Transition, Unacked
 from gateway.store.sessions import SessionRow
 
 _VIEW = "SELECT o.*, r.wa_id AS recipient_wa_id FROM outbox o JOIN recipient r ON r.id = o.recipient WHERE "
@@ -84,14 +84,24 @@ def _view(row: sqlite3.Row, attempts: list[AttemptView] | None = None, transitio
     )  # fmt: skip
 
 
-def unacked(conn: sqlite3.Connection, *, session: str) -> tuple[int, float | None]:
-    """How many hand-overs have no outcome yet, and since when (wall clock) the oldest of them waits."""
+def unacked(conn: sqlite3.Connection, *, session: str) -> Unacked:
+    """What waits for WhatsApp's word, and whether that word comes at all."""
+    known = sessions.get(conn, session)
+    last = known.last_sent_at if known is not None else None
     row = conn.execute(
-        "SELECT count(*), min(ifnull(a.placed_at, a.claimed_at)) FROM outbox o JOIN attempt a ON a.message = o.id AND a.number = o.number "
-        "WHERE o.session = ? AND o.state IN (1, 2)",
-        (session,),
+        "SELECT count(*) AS count, min(t) AS oldest, min(CASE WHEN t > :last THEN t END) AS since_ack "
+        "FROM (SELECT ifnull(a.placed_at, a.claimed_at) AS t FROM outbox o "
+        "JOIN attempt a ON a.message = o.id AND a.number = o.number WHERE o.session = :session AND o.state IN (1, 2))",
+        {"session": session, "last": last or 0.0},
     ).fetchone()
-    return int(row[0]), row[1]
+    oldest = row["oldest"] if row["since_ack"] is None else row["since_ack"]
+    # a message that is given up leaves nothing that waits, and proves nothing either
+    given_up = conn.execute(
+        "SELECT EXISTS (SELECT 1 FROM outbox o JOIN attempt a ON a.message = o.id AND a.number = o.number WHERE o.session = :session "
+        "AND o.state >= 10 AND o.state_since > :last AND o.state = 20 AND o.timeouts > 0 AND a.claimed_at > :last)",
+        {"session": session, "last": last or 0.0},
+    ).fetchone()[0]
+    return Unacked(int(row["count"]), oldest, last, bool(given_up))
 
 
 def _earliest(new: int) -> str:

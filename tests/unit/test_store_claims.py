@@ -317,9 +317,36 @@ def test_so_many_hand_overs_may_wait_for_acks(rig):
     rig.resolve()
     claims = [rig.claimed(unacked_limit=3) for _ in range(3)]
     assert rig.claim(unacked_limit=3) is None
-    assert outbox.unacked(rig.conn, session="default") == (3, claims[0].claimed_at)
+    assert outbox.unacked(rig.conn, session="default") == outbox.Unacked(3, claims[0].claimed_at, None, False)
     rig.ack(claims[0].key.hex)
     assert rig.claim(unacked_limit=3)
+
+
+def test_what_nobody_acks_is_told_from_one_odd_message(rig):
+    def unacked():
+        return outbox.unacked(rig.conn, session="default")
+
+    def overdue(generation):
+        return rig.do(outbox.overdue, rig.fence, now=rig.now, send_timeout=5, generation=generation, synced_at=0.0)
+
+    rig.accept("491@c.us", "492@c.us")
+    rig.resolve()
+    odd, other = rig.claimed(), rig.claimed()
+    rig.now += 1
+    rig.ack(other.key.hex)
+    assert unacked() == outbox.Unacked(1, odd.claimed_at, rig.now, False), "older than the last ack"
+    rig.now += 1
+    rig.accept("493@c.us")
+    rig.resolve()
+    late = rig.claimed()
+    assert unacked().oldest == late.claimed_at, "the one that was handed over since counts"
+    for generation in ("g1", "g2"):
+        rig.now += 6
+        overdue(generation)
+    assert rig.state(late.message) is M.FAILED
+    assert unacked() == outbox.Unacked(0, None, unacked().last_ack_at, True)
+    rig.send_one("494@c.us")
+    assert not unacked().given_up, "an ack shows that messages go out again"
 
 
 def test_illegal_transitions_raise(rig):

@@ -1,0 +1,185 @@
+"""Honest health: whatever breaks, `session_health` says so within seconds, and is true again only when a message can go out.
+
+A message waits through each fault. The first moment of health after it is tried out: a new message
+must go out at once. While the fault lasts, health must not flicker.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from gateway_rig import SENT, Gateway, until
+
+#: Seconds from the fault to an honest answer.
+NOTICED = 6.0
+#: Seconds that health is watched while the fault lasts.
+WATCHED = 8.0
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def gateway() -> Iterator[Gateway]:
+    with Gateway() as g:
+        g.link()
+        yield g
+
+
+@pytest.fixture
+def well(request: pytest.FixtureRequest, gateway: Gateway) -> Iterator[Gateway]:
+    """The module's gateway in service; what it said is printed if the test fails."""
+    failed = request.session.testsfailed
+    gateway.healthy(60)
+    gateway.sent(gateway.send(f"before {request.node.name}", "4915550100"))
+    yield gateway
+    if request.session.testsfailed > failed:
+        gateway.print_story()
+
+
+def health(gateway: Gateway) -> dict[str, Any]:
+    return dict(gateway.api.get("/api/health"))
+
+
+def noticed(gateway: Gateway, begun: float, within: float = NOTICED) -> float:
+    """Seconds from `begun` (monotonic) to the first answer that says so."""
+    until("health tells", lambda: not health(gateway)["session_health"], within + 1)
+    took = time.monotonic() - begun
+    assert took <= within, f"told only after {took:.1f} s"
+    return took
+
+
+def back(gateway: Gateway, waiting: str, seconds: float = 60.0) -> None:
+    """The first moment of health is one in which a message goes out."""
+    until("session_health", lambda: health(gateway)["session_health"], seconds)
+    gateway.sent(gateway.send(f"at the first moment of health {(n := next(_numbers))}", f"49155502{n:02d}"), 5)
+    gateway.sent(waiting, 20)  # one that was under way when its page died has to be looked for first
+
+
+def stays_ill(gateway: Gateway, seconds: float = WATCHED) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        assert not health(gateway)["session_health"], "healthy while nothing can go out"
+        time.sleep(0.05)
+
+
+def fault(gateway: Gateway, kind: str, **more: object) -> str:
+    return str(gateway.sandbox.post("/control/faults", {"kind": kind, **more})["id"])
+
+
+def heal(gateway: Gateway, id_: str) -> None:
+    gateway.sandbox.delete(f"/control/faults/{id_}")
+
+
+def stop(name: str) -> Callable[[Gateway], object]:
+    return lambda g: os.kill(g.pid(name), signal.SIGSTOP)
+
+
+#: Faults that the watchdog mends by itself: how each is brought about.
+MENDED: dict[str, Callable[[Gateway], object]] = {
+    "hung page": lambda g: fault(g, "endless_loop"),
+    "stopped Chromium": stop("chromium-default"),
+    "stopped host": stop("browser-default"),
+}
+
+
+@pytest.mark.parametrize("name", MENDED)
+def test_what_the_watchdog_mends(well: Gateway, name: str) -> None:
+    MENDED[name](well)
+    begun = time.monotonic()
+    waiting = well.send(f"waits for the end of: {name}", "4915550101")
+    took = noticed(well, begun)
+    back(well, waiting)
+    print(f"{name}: told after {took:.2f} s, in service after {time.monotonic() - begun:.2f} s")
+
+
+def test_a_cut_socket(well: Gateway) -> None:
+    refused = fault(well, "refuse_socket")
+    begun = time.monotonic()
+    fault(well, "cut_socket")
+    took = noticed(well, begun)
+    waiting = well.send("waits for the line", "4915550102")
+    stays_ill(well)
+    assert well.view(waiting)["status"] in {"queued", "sending"}
+    heal(well, refused)
+    back(well, waiting)
+    print(f"cut socket: told after {took:.2f} s")
+
+
+def test_a_renamed_function(well: Gateway) -> None:
+    begun = time.monotonic()
+    renamed = fault(well, "renamed_function")
+    took = noticed(well, begun)
+    waiting = well.send("waits for the function", "4915550103")
+    stays_ill(well)
+    view = well.view(waiting)
+    assert (view["status"], view["attempts"]) == ("queued", []), "nothing is handed over to a page that cannot send"
+    heal(well, renamed)
+    back(well, waiting, 90)
+    print(f"renamed function: told after {took:.2f} s")
+
+
+def test_a_dead_host(well: Gateway) -> None:
+    well.supervisorctl("stop", "browser-default")
+    begun = time.monotonic()  # from its end: an ordered one lasts as long as it needs
+    took = noticed(well, begun)
+    waiting = well.send("waits for the host", "4915550104")
+    stays_ill(well, 4)
+    assert well.program("browser-default")[0] == "STOPPED"
+    well.supervisorctl("start", "browser-default")
+    back(well, waiting)
+    print(f"dead host: told after {took:.2f} s")
+
+
+def test_no_acks_at_all() -> None:
+    timeout = 4.0
+    with Gateway(GATEWAY_SEND_TIMEOUT=f"{timeout:g}") as gateway:
+        gateway.link()
+        gateway.sent(gateway.send("acked", "4915550105"))
+        silence = fault(gateway, "no_ack")
+        ids = [gateway.send("no ack comes", "4915550105"), gateway.send("comes after it", "4915550105")]
+        until("handed over", lambda: any(r.get("body") == "no ack comes" for r in gateway.rows()))
+        begun = time.monotonic()
+        assert health(gateway)["session_health"], "one that waits is no illness yet"
+        took = noticed(gateway, begun, timeout + NOTICED)
+        stays_ill(gateway, 4 * timeout)  # through a reload: a new document that has proven nothing
+        heal(gateway, silence)
+        until("session_health", lambda: health(gateway)["session_health"] or _tried(gateway), 60)
+        gateway.sent(gateway.send("all is well", "4915550106"), 5)
+        ends = [until("an end", lambda id_=id_: (v := gateway.view(id_))["status"] in SENT | {"failed"} and v, 30) for id_ in ids]  # type: ignore[misc]
+        assert all(v["status"] in SENT or v["reason"] == "outcome_unknown" for v in ends), "never sent again on a guess"
+        print(f"no acks: told after {took:.2f} s; the two that waited: {[v['status'] for v in ends]}")
+        rows = gateway.rows()
+        assert all(r["calls"] == 1 for r in rows) and len({r["body"] for r in rows}) == len(rows), "nothing is twice"
+
+
+def _tried(gateway: Gateway) -> bool:
+    """Only an ack proves it: where nothing is on its way any more, the next message has to be it."""
+    with contextlib.suppress(AssertionError):
+        gateway.sent(gateway.send(f"does it work? {next(_numbers)}", f"491555{next(_numbers) + 3000}"), 1)
+    return False
+
+
+def test_one_message_without_an_ack_makes_nothing_ill_and_holds_back_nobody_else() -> None:
+    with Gateway(GATEWAY_SEND_TIMEOUT="2") as gateway:
+        gateway.link()
+        fault(gateway, "no_ack", match="the odd one")
+        odd = gateway.send("the odd one", "4915550110")
+        behind = gateway.send("behind it", "4915550110")
+        begun, slowest = time.monotonic(), 0.0
+        while gateway.view(behind)["status"] not in SENT:
+            assert time.monotonic() - begun < 45, "its chat does not go on"
+            asked = time.monotonic()
+            gateway.sent(gateway.send(f"beside it {(n := next(_numbers))}", f"49155501{n % 5 + 11}"), 5)
+            slowest = max(slowest, time.monotonic() - asked)
+            assert health(gateway)["session_health"], health(gateway)["sessions"]
+            time.sleep(0.5)  # the pace of the others' acks
+        seen = gateway.view(odd)
+        assert (seen["status"], seen["reason"]) == ("failed", "outcome_unknown")
+        assert gateway.api.get("/api/recoveries")["recoveries"] == [], "nobody was killed for it"
+        print(f"its chat went on after {time.monotonic() - begun:.1f} s; the slowest of the others took {slowest:.2f} s")
