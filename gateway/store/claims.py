@@ -66,6 +66,7 @@ def claim(
         if session.restricted_everything:
             return None
         new_chats = False
+    new_chats = new_chats and not sessions.trying_out(conn, session, now)
     if unacked_places(conn, fence.session, unacked_limit) <= 0:
         return None
     for _ in range(_SET_ASIDE):
@@ -229,7 +230,8 @@ def _first_ack(conn: sqlite3.Connection, row: Row, hex: str, at: float) -> None:
         "INSERT INTO sent_minute(session, minute, count) VALUES (?, ?, 1) ON CONFLICT(session, minute) DO UPDATE SET count = count + 1",
         (session, int(at // 60)),
     )
-    recipients.heard(conn, session=session, recipient=row["recipient"], now=at)
+    if recipients.heard(conn, session=session, recipient=row["recipient"], now=at):
+        sessions.restricted_no_more(conn, session=session, now=at)
     lanes.recompute(conn, session, row["recipient"])
 
 

@@ -213,5 +213,9 @@ CREATE TABLE sent_minute(
 ) STRICT, WITHOUT ROWID;
 """
 
+_RESTRICTIONS = """
+ALTER TABLE session ADD COLUMN restrictions INTEGER NOT NULL DEFAULT 0;   -- in a row, each tried out after it had ended
+"""
+
 #: step n brings the schema from user_version n to n + 1
-STEPS: tuple[str, ...] = (_FIRST,)
+STEPS: tuple[str, ...] = (_FIRST, _RESTRICTIONS)

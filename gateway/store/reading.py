@@ -120,9 +120,10 @@ def next_due(conn: sqlite3.Connection, *, session: str, now: float) -> float | N
     """When the next claim may find something, as far as time alone decides (may lie in the past); None if nothing could be claimed."""
     row = sessions.get(conn, session)
     until = row.restricted_until if row and row.restricted_until and row.restricted_until > now else None
+    trying = row is not None and sessions.trying_out(conn, row, now)
     found = []
     for new, query in _EARLIEST.items():
-        lane = conn.execute(query, {"session": session}).fetchone()
+        lane = None if new and trying else conn.execute(query, {"session": session}).fetchone()
         if lane is not None:
             limited = until is not None and (new or (row and row.restricted_everything))
             found.append(max(lane["due"], until) if limited and until is not None else lane["due"])
@@ -193,10 +194,12 @@ def _head(conn: sqlite3.Connection, session: SessionRow, now: float) -> tuple[st
     """The message that goes next: public id, why it waits, until when."""
     candidates = []  # (due, head_id, reason, until)
     restricted = session.restricted_until if session.restricted_until and session.restricted_until > now else None
+    trying = sessions.trying_out(conn, session, now)
     for new, query in _EARLIEST.items():
         lane = conn.execute(query, {"session": session.name}).fetchone()
         if lane is not None:
             limited = restricted is not None and (new or session.restricted_everything)
+            limited = limited or bool(new and trying)
             reason, until = (Reason.ACCOUNT_RESTRICTED, restricted) if limited else _in_time(conn, lane, now)
             candidates.append((lane["due"], lane["head_id"], reason, until))
     query = "SELECT due, head_id, blocked FROM lane WHERE session = ? AND blocked <> 0 ORDER BY due LIMIT 1"

@@ -177,11 +177,12 @@ def stale(conn: sqlite3.Connection, fence: Fence, *, recipient: int, now: float 
     lanes.recompute(conn, fence.session, recipient)
 
 
-def heard(conn: sqlite3.Connection, *, session: str, recipient: int, now: float) -> None:
-    """There is history with this chat now: a message to it was acked (or one came from it)."""
+def heard(conn: sqlite3.Connection, *, session: str, recipient: int, now: float) -> bool:
+    """There is history with this chat now: a message to it was acked (or one came from it). Returns whether that is new."""
     cursor = conn.execute("UPDATE recipient SET history_at = ? WHERE id = ? AND history_at IS NULL", (now, recipient))
     if cursor.rowcount:
         lanes.recompute(conn, session, recipient)
+    return bool(cursor.rowcount)
 
 
 def get(conn: sqlite3.Connection, id: int) -> Recipient | None:

@@ -14,8 +14,8 @@ from gateway.store import counters, events, holds
 from gateway.store.errors import Fenced as Fenced
 from gateway.store.errors import NotFound
 
-#: WhatsApp restricts and does not say for how long: seconds until it is tried again.
-RESTRICTION_GUESS = 3600.0
+#: WhatsApp restricts and does not say for how long: seconds until one message tries it out; they double each time, up to the second.
+RESTRICTION_GUESS, RESTRICTION_MOST = 60.0, 3600.0
 #: Seconds between two checks beyond which the time between them counts as unknown, not as healthy.
 CHECK_GAP = 90.0
 
@@ -53,6 +53,7 @@ class SessionRow:
     last_health_at: float | None
     healthy: bool | None
     complaints: list[str]
+    restrictions: int  #: in a row; above 0 and past `restricted_until`, one message to a new chat tries whether it has ended
 
 
 def ensure(conn: sqlite3.Connection, *, name: str, now: float) -> bool:
@@ -145,7 +146,9 @@ def linked(
     if before.last_account != account:
         holds.account_changed(conn, session=fence.session, account=account, now=now)
     if before.account != account:
-        conn.execute("UPDATE session SET restricted_until = NULL, restricted_everything = 0 WHERE name = ?", (fence.session,))
+        conn.execute(
+            "UPDATE session SET restricted_until = NULL, restricted_everything = 0, restrictions = 0 WHERE name = ?", (fence.session,)
+        )
         events.append(conn, kind="session.linked", session=fence.session, data={"account": account, "lid": lid}, now=now)
 
 
@@ -185,17 +188,46 @@ def _set(conn: sqlite3.Connection, name: str, column: Literal["paused", "desired
 def restrict(conn: sqlite3.Connection, fence: Fence, *, until: float | None, everything: bool, now: float) -> None:
     """WhatsApp limits the account: until then only chats with history are claimed, or none at all.
 
-    `until` None: WhatsApp did not say, an hour is assumed. `claims.sent_not` and `claims.nacked` call it by themselves. Raises Fenced.
+    `until` None: WhatsApp did not say; a minute is assumed, and twice as long each time that one message then finds it
+    still on. `claims.sent_not` and `claims.nacked` call it by themselves. Raises Fenced.
     """
     check(conn, fence)
-    until = now + RESTRICTION_GUESS if until is None else until
+    row = get(conn, fence.session)
+    assert row is not None
+    # what was under way together is refused together, and counts once
+    again = row.restricted_until is None or row.restricted_until <= now
+    if until is None:
+        guess = min(RESTRICTION_MOST, RESTRICTION_GUESS * 2.0 ** min(row.restrictions, 16))
+        until = now + guess if again else row.restricted_until
     conn.execute(
-        "UPDATE session SET restricted_until = max(ifnull(restricted_until, 0), ?), "
+        "UPDATE session SET restricted_until = max(ifnull(restricted_until, 0), ?), restrictions = restrictions + ?, "
         "restricted_everything = CASE WHEN restricted_until > ? THEN max(restricted_everything, ?) ELSE ? END WHERE name = ?",
-        (until, now, int(everything), int(everything), fence.session),
+        (until, int(again), now, int(everything), int(everything), fence.session),
     )
     counters.bump(conn, "restrictions_total", {"session": fence.session})
     events.append(conn, kind="session.restricted", session=fence.session, data={"until": until, "everything": everything}, now=now)
+
+
+def restricted_no_more(conn: sqlite3.Connection, *, session: str, now: float) -> None:
+    """WhatsApp took a message to a new chat: if a restriction was being tried out, it has ended."""
+    cursor = conn.execute(
+        "UPDATE session SET restricted_until = NULL, restricted_everything = 0, restrictions = 0 "
+        "WHERE name = ? AND restrictions > 0 AND restricted_until <= ?",
+        (session, now),
+    )
+    if cursor.rowcount:
+        events.append(conn, kind="session.unrestricted", session=session, now=now)
+
+
+def trying_out(conn: sqlite3.Connection, row: SessionRow, now: float) -> bool:
+    """Whether one message is finding out if a restriction has ended: until its outcome no other new chat is claimed."""
+    if not row.restrictions or row.restricted_until is None or row.restricted_until > now:
+        return False
+    query = (
+        "SELECT EXISTS (SELECT 1 FROM outbox o JOIN recipient r ON r.id = o.recipient "
+        "WHERE o.session = ? AND o.state IN (1, 2) AND r.history_at IS NULL AND NOT r.is_group)"
+    )
+    return bool(conn.execute(query, (row.name,)).fetchone()[0])
 
 
 def record_health(conn: sqlite3.Connection, *, session: str, healthy: bool, complaints: list[str], now: float) -> bool:

@@ -277,6 +277,29 @@ def test_a_restriction_holds_back_new_chats_counts_no_attempt_and_lets_others_go
     assert rig.claimed().message == new
 
 
+def test_one_message_tries_whether_a_restriction_has_ended(rig):
+    rig.accept("491@c.us", "492@c.us", "493@c.us")
+    rig.resolve()
+    together = [rig.claimed(), rig.claimed()]
+    for claim in together:
+        rig.nack(claim.key.hex, Restricted("nack_463"), delay=0)
+    for guess in (60, 120, 240):
+        until = sessions.get(rig.conn, "default").restricted_until
+        assert until == pytest.approx(rig.now + guess, abs=5), "those refused together count once"
+        rig.now = until - 5
+        assert rig.claim() is None
+        rig.now = until
+        probe = rig.claimed()
+        assert rig.claim() is None and rig.reason() == "account_restricted", "one at a time"
+        assert outbox.next_due(rig.conn, session="default", now=rig.now) is None
+        rig.nack(probe.key.hex, Restricted("nack_463"), delay=0)
+    rig.now = sessions.get(rig.conn, "default").restricted_until
+    rig.ack(rig.claimed().key.hex)
+    row = sessions.get(rig.conn, "default")
+    assert (row.restricted_until, row.restrictions) == (None, 0)
+    assert rig.claimed() and rig.claimed(), "it has ended: all go on"
+
+
 def test_a_restriction_of_everything_stops_everything(rig):
     rig.send_one("490@c.us")
     rig.accept("490@c.us")
