@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import random
 import sqlite3
 import time
 
@@ -17,7 +18,7 @@ from gateway.browser.records import Records
 from gateway.browser.sender import Sender
 from gateway.browser.standing import Link, Standing, awakened
 from gateway.browser.translate import for_log
-from gateway.message import OPEN, State
+from gateway.message import OPEN, State, backoff
 from gateway.settings import Settings
 from gateway.store import outbox
 from gateway.store.model import Pending
@@ -34,6 +35,8 @@ AT_ONCE = 40
 PATIENCE = 30.0
 #: Seconds that a message is asked for after it was sent, delivered or given up.
 DAY = 86_400.0
+#: Documents that may end while a message is handed over before that counts as an attempt of it: chance strikes twice.
+CHANCE = 2
 
 
 class Reconciler:
@@ -149,9 +152,25 @@ class Reconciler:
             if seen.seen is Seen.ABSENT:
                 outbox.reconciled(conn, fence, rowid=p.rowid, attempt=p.attempt, verdict="absent", now=now)
         elif verdict is Verdict.QUEUE:
-            outbox.reconciled(conn, fence, rowid=p.rowid, attempt=p.attempt, verdict="absent", now=now, due=now)
+            self._write_absent(conn, p, now)
         elif verdict is Verdict.LOST:
             outbox.reconciled(conn, fence, rowid=p.rowid, attempt=p.attempt, verdict="lost", now=now)
+
+    def _write_absent(self, conn: sqlite3.Connection, p: Pending, now: float) -> None:
+        """Queued again. One under which document after document ends may be what ends them.
+
+        From the second time on it waits, each for its own while, so that those that were only beside it go without it; from
+        the third on it counts, and one day it is a dead letter.
+        """
+        deaths = outbox.deaths(conn, rowid=p.rowid, generation=self._generation or "")
+        pause = 0.0
+        if deaths >= CHANCE:
+            first, largest = self._settings.retry_delay, self._settings.retry_max_delay
+            pause = backoff(deaths, first=first, largest=largest, random=random.random())
+        outbox.reconciled(
+            conn, self._records.fence, rowid=p.rowid, attempt=p.attempt, verdict="absent", now=now, due=now + pause,
+            counted=deaths > CHANCE, max_attempts=self._settings.max_attempts,
+        )  # fmt: skip
 
     async def _after(self, bridge: Bridge, decided: list[tuple[Pending, Sought, tuple[Verdict, Sight]]]) -> None:
         """Ask again for what waits; let the page forget what is committed; say what was found."""

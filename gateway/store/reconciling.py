@@ -72,6 +72,18 @@ def reconciled(
     return True
 
 
+def deaths(conn: sqlite3.Connection, *, rowid: int, generation: str) -> int:
+    """In how many documents before `generation` the message was being handed over, not yet placed, when they went mute or ended.
+
+    Hosts that died do not count: the page outlives them.
+    """
+    query = (
+        "SELECT count(DISTINCT generation) FROM attempt WHERE message = ? AND generation <> ? AND placed_at IS NULL "
+        "AND code IN ('page_gone', 'deadline')"
+    )
+    return int(conn.execute(query, (rowid, generation)).fetchone()[0])
+
+
 def _stays_held(conn: sqlite3.Connection, fence: Fence, rowid: int, attempt: int, now: float) -> bool:
     row = transitions.row_of(conn, rowid)
     if row is None or row["session"] != fence.session or row["state"] != State.QUEUED or not row["asked"] or row["number"] != attempt:

@@ -51,6 +51,24 @@ def test_a_pending_row_says_all_that_the_decision_needs(rig):
     assert (pending.epoch, pending.generation, pending.incarnation, pending.placed) == (1, "g1", "i1", False)
 
 
+def test_documents_that_died_under_a_message_are_counted_and_hosts_are_not(rig):
+    (id_,) = rig.accept("491@c.us")
+    rig.resolve()
+    rowid = rig.get(id_).rowid
+    ends = [("g1", "page_gone"), ("g2", "deadline"), ("g3", "host_gone"), ("g4", "not_found"), ("g5", "page_gone"), ("g5", "page_gone")]
+    for generation, code in ends:
+        rig.generation = generation
+        claim = rig.claimed()
+        rig.sent_not(claim, Unconfirmed(code))
+        rig.reconciled(claim, "absent")
+    assert outbox.deaths(rig.conn, rowid=rowid, generation="g6") == 3
+    assert outbox.deaths(rig.conn, rowid=rowid, generation="g5") == 2, "the present one lives"
+    claim = rig.claimed()
+    rig.sent_not(claim, Unconfirmed("page_gone"))
+    rig.reconciled(claim, "absent", counted=True, max_attempts=1)
+    assert (rig.state(id_), rig.get(id_).reason) == (M.FAILED, "attempts")
+
+
 def test_absent_means_the_same_id_again(rig):
     claim = unconfirmed(rig)
     assert rig.reconciled(claim, "absent")
