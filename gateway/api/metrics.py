@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -14,13 +15,16 @@ from prometheus_client.registry import Collector
 
 from gateway import __version__
 from gateway.api.answers import ProcessOut
-from gateway.api.context import context_of, wall
+from gateway.api.context import Context, context_of, wall
 from gateway.api.evidence import processes, why_unhealthy
 from gateway.api.operations import Operations
+from gateway.beat import boot_time
 from gateway.message import State
 from gateway.settings import Settings
 from gateway.store import counters, outbox, sessions
 from gateway.store.counters import Counter, Histogram
+from gateway.store.database import room
+from gateway.store.outbox import Waits
 from gateway.store.sessions import SessionRow
 
 operations = Operations("Health")
@@ -48,14 +52,14 @@ class _Snapshot:
     sessions: list[SessionRow]
     counters: list[Counter]
     histograms: list[Histogram]
-    oldest: dict[str, float | None]
+    waits: dict[str, Waits]
 
 
 def _read(conn: sqlite3.Connection) -> _Snapshot:
     rows = sessions.all_(conn)
     found, histograms = counters.read(conn)
-    oldest = {row.name: outbox.queue_status(conn, now=wall(), session=row.name).oldest_age for row in rows}
-    return _Snapshot(rows, found, histograms, oldest)
+    now = wall()
+    return _Snapshot(rows, found, histograms, {row.name: outbox.waits(conn, row, now=now) for row in rows})
 
 
 @operations.get("/metrics", answers={200: ("text/plain", "application/openmetrics-text")})
@@ -66,7 +70,7 @@ async def metrics(request: web.Request) -> web.Response:
     """
     context = context_of(request)
     snapshot = await context.read(_read)
-    families = list(_families(snapshot, context.settings))
+    families = list(_families(snapshot, context))
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Families(families))
     encode, content_type = choose_encoder(request.headers.get("Accept", ""))
@@ -86,55 +90,98 @@ class _Families(Collector):
         return self._families
 
 
-def _families(s: _Snapshot, settings: Settings) -> Iterator[Metric]:
+def _families(s: _Snapshot, context: Context) -> Iterator[Metric]:
+    yield from _counters(s)
+    yield from _histograms(s)
+    yield from _of_sessions(s, context.settings)
+    names = [row.name for row in s.sessions]
+    yield from _of_processes(processes(context.settings, names), uptime=boot_time() - context.started_at)
+    yield _gauge("disk_free_bytes", "Bytes free on the data directory's file system.", {(): room(context.settings.data)})
+    yield _gauge("build_info", "The version that runs; always 1.", {(__version__,): 1}, ("version",))
+
+
+def _gauge(name: str, text: str, values: Mapping[tuple[str, ...], float], labels: tuple[str, ...] = ()) -> Metric:
+    family = GaugeMetricFamily(PREFIX + name, text, labels=labels)
+    for label, value in values.items():
+        family.add_metric(label, value)
+    return family
+
+
+def _from_zero(s: _Snapshot, labels: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """The labels that are known before anything is counted: a counter that begins at 1 hides its first event from increase()."""
+    known = {"session": [row.name for row in s.sessions], "state": [state.word for state in State]}
+    return list(itertools.product(*(known[label] for label in labels))) if set(labels) <= known.keys() else []
+
+
+def _counters(s: _Snapshot) -> Iterator[Metric]:
     for name, (labels, text) in COUNTERS.items():
+        values = dict.fromkeys(_from_zero(s, labels), 0.0)
+        values |= {tuple(row.labels.get(label, "") for label in labels): row.value for row in s.counters if row.name == name}
         family = CounterMetricFamily(PREFIX + name, text, labels=labels)
-        for row in s.counters:
-            if row.name == name:
-                family.add_metric([row.labels.get(label, "") for label in labels], row.value)
+        for label, value in values.items():
+            family.add_metric(label, value)
         yield family
+
+
+def _histograms(s: _Snapshot) -> Iterator[Metric]:
     for name, (labels, text) in HISTOGRAMS.items():
-        histogram = HistogramMetricFamily(PREFIX + name, text, labels=labels)
-        for found in s.histograms:
-            if found.name == name:
-                buckets = [("+Inf" if bound == float("inf") else str(float(bound)), count) for bound, count in found.buckets]
-                histogram.add_metric([found.labels.get(label, "") for label in labels], buckets, found.sum)
-        yield histogram
-    yield from _of_sessions(s, settings)
-    yield from _of_processes(processes(settings, [row.name for row in s.sessions]))
-    info = GaugeMetricFamily(PREFIX + "build_info", "The version that runs; always 1.", labels=("version",))
-    info.add_metric((__version__,), 1)
-    yield info
+        values = {label: counters.empty(name, dict(zip(labels, label, strict=True))) for label in _from_zero(s, labels)}
+        values |= {tuple(found.labels.get(label, "") for label in labels): found for found in s.histograms if found.name == name}
+        family = HistogramMetricFamily(PREFIX + name, text, labels=labels)
+        for label, found in values.items():
+            buckets = [("+Inf" if bound == float("inf") else str(float(bound)), count) for bound, count in found.buckets]
+            family.add_metric(label, buckets, found.sum)
+        yield family
 
 
 def _of_sessions(s: _Snapshot, settings: Settings) -> Iterator[Metric]:
     standing = {(row.labels["session"], row.labels["state"]): row.value for row in s.counters if row.name == "messages"}
-    length = GaugeMetricFamily(PREFIX + "queue_length", "Messages that wait: back-off, scheduled and held included.", labels=("session",))
-    unconfirmed = GaugeMetricFamily(PREFIX + "unconfirmed", "Messages handed over without proof of either outcome.", labels=("session",))
-    oldest = GaugeMetricFamily(
-        PREFIX + "queue_oldest_seconds", "Seconds that the oldest message waits; 0 if none does.", labels=("session",)
+
+    def each(name: str, text: str, value: Callable[[SessionRow], float | None]) -> Metric:
+        return _gauge(name, text, {(row.name,): value(row) or 0 for row in s.sessions}, ("session",))
+
+    yield each(
+        "queue_length",
+        "Messages that wait: back-off, scheduled and held included.",
+        lambda row: standing.get((row.name, State.QUEUED.word)),
     )
-    healthy = GaugeMetricFamily(PREFIX + "session_healthy", "1 if the session is healthy by evidence at most 5 s old.", labels=("session",))
-    for row in s.sessions:
-        label = (row.name,)
-        length.add_metric(label, standing.get((row.name, State.QUEUED.word), 0))
-        unconfirmed.add_metric(label, standing.get((row.name, State.UNCONFIRMED.word), 0))
-        oldest.add_metric(label, s.oldest[row.name] or 0)
-        healthy.add_metric(label, 0 if why_unhealthy(row, settings) else 1)
-    yield from (length, oldest, unconfirmed, healthy)
+    yield each("queue_oldest_seconds", "Seconds that the oldest message waits; 0 if none does.", lambda row: s.waits[row.name].oldest)
+    yield each(
+        "queue_due_seconds",
+        "Seconds for which a message could have gone and has not, the longest of all; what is held, scheduled, in back-off, paused"
+        " or forbidden by WhatsApp for now does not count.",
+        lambda row: s.waits[row.name].due,
+    )
+    yield each("last_sent_timestamp_seconds", "When WhatsApp took a message last; 0 if never.", lambda row: row.last_sent_at)
+    yield each(
+        "unconfirmed",
+        "Messages handed over without proof of either outcome.",
+        lambda row: standing.get((row.name, State.UNCONFIRMED.word)),
+    )
+    yield each("session_started", "1 unless its operator stopped the session.", lambda row: row.desired == "started")
+    yield each(
+        "session_healthy",
+        "1 if the session is healthy by evidence at most 5 s old.",
+        lambda row: not why_unhealthy(row, settings),
+    )
+    yield each(
+        "session_logged_out",
+        "1 if an account was linked to this session and none is now: the phone has to scan again.",
+        lambda row: row.account is None and row.last_account is not None,
+    )
+    yield each("account_restricted", "1 while WhatsApp limits the account.", lambda row: s.waits[row.name].restricted)
 
 
-def _of_processes(found: list[ProcessOut]) -> Iterator[Metric]:
-    age = GaugeMetricFamily(PREFIX + "heartbeat_age_seconds", "Seconds since a process's last sign of life.", labels=("process",))
-    memory = GaugeMetricFamily(PREFIX + "process_memory_bytes", "Resident memory of a process.", labels=("process",))
-    chromium = GaugeMetricFamily(PREFIX + "chromium_memory_bytes", "Memory of all processes of a session's Chromium.", labels=("session",))
-    for process in found:
-        if process.beat_age_seconds is not None:
-            age.add_metric((process.name,), process.beat_age_seconds)
-        if process.memory_bytes is None:
-            continue
-        if process.name.startswith("chromium-"):
-            chromium.add_metric((process.name.removeprefix("chromium-"),), process.memory_bytes)
-        else:
-            memory.add_metric((process.name,), process.memory_bytes)
-    yield from (age, memory, chromium)
+def _of_processes(found: list[ProcessOut], uptime: float) -> Iterator[Metric]:
+    """Of a process that gave no sign of life yet, the age is at least our own: it has been silent for as long as we look."""
+    ages = {p.name: p.beat_age_seconds if p.beat_age_seconds is not None else uptime for p in found}
+    memory = {p.name: p.memory_bytes for p in found if p.memory_bytes is not None}
+    chromium = {name.removeprefix("chromium-"): bytes_ for name, bytes_ in memory.items() if name.startswith("chromium-")}
+    yield _gauge("heartbeat_age_seconds", "Seconds since a process's last sign of life.", _by_name(ages), ("process",))
+    ours = {name: bytes_ for name, bytes_ in memory.items() if not name.startswith("chromium-")}
+    yield _gauge("process_memory_bytes", "Resident memory of a process.", _by_name(ours), ("process",))
+    yield _gauge("chromium_memory_bytes", "Memory of all processes of a session's Chromium.", _by_name(chromium), ("session",))
+
+
+def _by_name(values: Mapping[str, float]) -> dict[tuple[str, ...], float]:
+    return {(name,): value for name, value in values.items()}

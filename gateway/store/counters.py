@@ -62,6 +62,11 @@ def value(conn: sqlite3.Connection, name: str, labels: dict[str, str]) -> float:
     return float(row[0]) if row else 0.0
 
 
+def empty(name: str, labels: dict[str, str]) -> Histogram:
+    """A histogram in which nothing was observed yet."""
+    return Histogram(name, labels, [(bound, 0) for bound in (*BUCKETS[name], float("inf"))], 0.0)
+
+
 def read(conn: sqlite3.Connection) -> tuple[list[Counter], list[Histogram]]:
     """All of them. The sums of histograms are not among the counters."""
     rows = conn.execute("SELECT name, labels, value FROM counter ORDER BY name, labels").fetchall()

@@ -192,6 +192,15 @@ class QueueStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class Waits:
+    """How long a session's queued messages wait, in seconds; what /metrics shows, at the same cost whatever the queue holds."""
+
+    oldest: float | None  #: since the oldest was accepted, or since its send_at; held and paused ones count
+    due: float | None  #: the longest that one could have gone by now; None if none could: see reading.waits
+    restricted: bool  #: WhatsApp limits the account, as far as is known
+
+
+@dataclass(frozen=True, slots=True)
 class Released:
     """What a release did: rows let go, rows that the host will ask for first, rows that stay held."""
 

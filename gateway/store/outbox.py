@@ -21,15 +21,16 @@ from gateway.store.model import (
     Released,
     Transition,
     Unacked,
+    Waits,
 )
 from gateway.store.queue import Cleared, cancel, clamp_backoff, clear, expire, requeue
-from gateway.store.reading import get, list_, next_due, queue_status, unacked
+from gateway.store.reading import get, list_, next_due, queue_status, unacked, waits
 from gateway.store.reconciling import deaths, reconciled, to_reconcile
 
 __all__ = [
     "Accepted", "AttemptView", "Claim", "Cleared", "Conflict", "Draft", "Fenced", "IdempotencyConflict", "MessageView", "NotFound",
-    "Overdue", "Page", "Pending", "QueueLimit", "QueueStatus", "Released", "Transition", "Unacked",
+    "Overdue", "Page", "Pending", "QueueLimit", "QueueStatus", "Released", "Transition", "Unacked", "Waits",
     "accept", "acked", "cancel", "claim", "clamp_backoff", "clear", "deaths", "expire", "get", "hold_restored", "list_", "nacked",
     "next_due", "older_epochs", "overdue", "placed", "queue_status", "reconciled", "release", "repeated", "requeue", "sent_not",
-    "to_reconcile", "unacked",
+    "to_reconcile", "unacked", "waits",
 ]  # fmt: skip

@@ -138,6 +138,12 @@ async def test_metrics_parse_and_count(tmp_path: Path) -> None:
         assert value("heartbeat_age_seconds", process="browser-default") < 5
         assert value("chromium_memory_bytes", session="default") == 300_000_000 and value("build_info") == 1
         assert value("send_seconds_count", session="default") == 1
+        assert value("last_sent_timestamp_seconds", session="default") > time.time() - 60 and value("disk_free_bytes") > 0
+        assert value("queue_due_seconds", session="default") >= 0 and value("session_started", session="default") == 1
+        assert value("session_logged_out", session="default") == 0 and value("account_restricted", session="default") == 0
+        assert value("outcome_unknown_total", session="default") == 0, "there before it counts: increase() misses no first one"
+        assert value("recovery_seconds_count", session="default") == 0 and value("messages_total", state="failed") == 0
+        assert value("heartbeat_age_seconds", process="watchdog") >= 0, "none has ever run: as old as what asks"
         names = ("session_healthy_seconds", "session_seconds", "recoveries", "recovery_seconds", "handover_seconds", "outcome_unknown")
         assert {prefix + n for n in names} <= set(families)
         assert "49151" not in raw.decode(), "no phone number in a label"
