@@ -14,9 +14,10 @@ from typing import Any
 from aiohttp import web
 
 from . import delivery
-from .accounts import DEFAULT_NUMBER, Account, Device
+from .accounts import DEFAULT_NUMBER, Account
 from .faults import CATALOGUE, PAGE, described
 from .fields import Bad, Fields, NotNow, Unknown, digits
+from .happenings import AT_FIRST, AT_ONCE, unlink
 from .line import Line
 from .phonebook import Group
 from .world import World
@@ -119,11 +120,7 @@ class Control:
         body.done()
         if not account.devices:
             raise NotNow(f"{account.number} has no linked device.")
-        removed: list[Device] = list(account.devices.values())
-        account.devices.clear()
-        for device in removed:
-            if device.line is not None:
-                device.line.forget()
+        removed = unlink([account])
         self.world.stir()
         return web.json_response({"ok": True, "removed": [d.jid for d in removed]})
 
@@ -221,6 +218,8 @@ class Control:
         fault = self.world.faults.read(await Fields.of(request))
         if not fault.kind.once:
             self.world.faults.switch_on(fault)
+            if (first := AT_FIRST.get(fault.kind.name)) is not None:
+                first(self.world)
             self.world.push_settings()
         elif fault.kind.side == PAGE:
             if not self.world.lines:
@@ -228,8 +227,7 @@ class Control:
             for line in self.world.lines:
                 line.say({"t": "do", "kind": fault.kind.name, **fault.parameters})
         else:
-            for line in list(self.world.lines):
-                line.cut()
+            AT_ONCE[fault.kind.name](self.world)
         self.world.stir()
         return web.json_response({"id": fault.id, "kind": fault.kind.name, "means": CATALOGUE[fault.kind.name].sentence})
 

@@ -11,6 +11,9 @@ from .fields import Bad, Fields, Unknown
 #: Faults that may be on at the same time.
 MOST_ACTIVE = 100
 
+#: What a memory blow-up takes at most: enough for any limit worth testing, and no danger to the machine.
+MOST_MEGABYTES = 2_000
+
 #: Where a fault takes effect.
 SERVER, PAGE = "server", "page"
 
@@ -24,6 +27,7 @@ class Kind:
     sentence: str
     once: bool = False  #: happens at once and is over; otherwise it stays on for `count` times or `seconds`
     counted: bool = True  #: takes `count`: it has occasions that can be counted
+    usual: int | None = None  #: the count where none is given; None: any number
     matched: bool = False  #: takes `match`: a substring of body or chat
     parameters: dict[str, float | str] = field(default_factory=dict)  #: further fields with their defaults
 
@@ -51,8 +55,22 @@ _KINDS = (
         matched=True,
         parameters={"code": 463.0},
     ),
+    Kind(
+        "slow",
+        SERVER,
+        "Whatever the server says on the socket arrives some seconds late, in order.",
+        parameters={"seconds_delay": 1.0},
+    ),
     Kind("refuse_socket", SERVER, "New connections of the page's socket are refused; one that is open stays."),
     Kind("cut_socket", SERVER, "Every open socket of a page is cut now.", once=True),
+    Kind(
+        "away",
+        SERVER,
+        "WhatsApp is out of reach: lines are cut, and no page, socket or file is served. The phone and this API stay.",
+        counted=False,
+    ),
+    Kind("conflict", SERVER, "Another window takes over the device: each page that is linked is told so and disconnected.", once=True),
+    Kind("logged_out", SERVER, "The phone removes every linked device, as someone does who logs out elsewhere.", once=True),
     Kind("lookup_fails", SERVER, "Asking whether a number is on WhatsApp ends in an error.", matched=True),
     Kind(
         "slow_lookup",
@@ -71,6 +89,27 @@ _KINDS = (
         "WhatsApp has renamed one of its functions, as an update may do: on the page now and on each one loaded meanwhile.",
         counted=False,
         parameters={"module": "WAWebSendMsgChatAction", "function": "addAndSendMsgToChat"},
+    ),
+    Kind(
+        "renamed_field",
+        PAGE,
+        "WhatsApp has renamed a field of its objects to $1, as it did to _serialized in July 2026.",
+        counted=False,
+        parameters={"module": "WAWebWid", "field": "_serialized"},
+    ),
+    Kind(
+        "memory_blow_up",
+        PAGE,
+        "A script of the page takes that many megabytes and keeps them.",
+        once=True,
+        parameters={"megabytes": 300.0},
+    ),
+    Kind(
+        "modal",
+        PAGE,
+        "A dialog lies over the page until its button was pressed `count` times, once unless said: on the page now and on each one loaded.",
+        usual=1,
+        parameters={"title": "What’s new on WhatsApp Web", "button": "Continue"},
     ),
     Kind("reload", PAGE, "The page reloads by itself.", once=True),
 )
@@ -105,7 +144,7 @@ class Faults:
     def read(self, body: Fields) -> Fault:
         """The fault that a control request asks for; not yet on. Raises Bad."""
         kind = CATALOGUE[body.need("kind", body.choice("kind", CATALOGUE))]
-        count = body.whole("count", least=1) if kind.counted and not kind.once else None
+        count = body.whole("count", kind.usual, least=1) if kind.counted and not kind.once else None
         seconds = body.seconds("seconds") if not kind.once else None
         match = body.text("match", limit=1_000) if kind.matched else None
         parameters = {name: _parameter(body, name, default) for name, default in kind.parameters.items()}
@@ -135,6 +174,10 @@ class Faults:
                 self.used(fault.id)
                 return fault
         return None
+
+    def on(self, kind: str) -> bool:
+        """Whether a fault of that kind is on; uses none of its occasions."""
+        return any(f.kind.name == kind for f in self.active())
 
     def used(self, id: str) -> None:
         """One occasion fewer; after the last one the fault is off."""
@@ -181,4 +224,6 @@ def _parameter(body: Fields, name: str, default: float | str) -> Any:
         return body.text(name, default, limit=200)
     if name == "code":
         return body.whole(name, int(default), least=100, most=999)
+    if name == "megabytes":
+        return body.whole(name, int(default), least=1, most=MOST_MEGABYTES)
     return body.seconds(name, default, most=3_600)

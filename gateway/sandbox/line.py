@@ -41,7 +41,7 @@ class Line:
         self.passkey: Device | None = None  #: a device that waits for its passkey
         self._request = request
         self._ws = web.WebSocketResponse(heartbeat=20, compress=False, max_msg_size=2**20)
-        self._out: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._out: asyncio.Queue[tuple[float, dict[str, Any]]] = asyncio.Queue()  # each with its moment, by the loop's clock
 
     async def serve(self) -> web.WebSocketResponse:
         """Until the page goes away."""
@@ -61,11 +61,14 @@ class Line:
 
     def say(self, message: dict[str, Any]) -> None:
         """Queue a message for the page."""
-        self._out.put_nowait(message)
+        slow = self.world.faults.hit("slow")
+        delay = slow.parameters["seconds_delay"] if slow else 0.0
+        self._out.put_nowait((asyncio.get_running_loop().time() + delay, message))
 
     def say_settings(self) -> None:
-        """How the page behaves, and its faults."""
-        self.say({"t": "settings", "behaviour": self.world.behaviour.values, "faults": self.world.page_faults()})
+        """How the page behaves, and its faults: never slow, as it is no part of the play."""
+        settings = {"t": "settings", "behaviour": self.world.behaviour.values, "faults": self.world.page_faults()}
+        self._out.put_nowait((0.0, settings))
 
     def cut(self) -> None:
         """End the line at once, without a goodbye and without what is still queued."""
@@ -73,6 +76,14 @@ class Line:
             self._out.get_nowait()
         if self._request.transport is not None:
             self._request.transport.abort()
+
+    def taken_over(self) -> None:
+        """Another page speaks for this one's device now."""
+        if self.device is not None:
+            if self.device.line is self:
+                self.device.line, self.device.ready = None, False
+            self.device = None
+            self.say({"t": "conflict"})
 
     def forget(self) -> None:
         """The server does not know this page any more."""
@@ -110,7 +121,9 @@ class Line:
     async def _write(self) -> None:
         with contextlib.suppress(ConnectionError):
             while True:
-                await self._ws.send_str(json.dumps(await self._out.get(), separators=(",", ":")))
+                due, message = await self._out.get()
+                await asyncio.sleep(max(0.0, due - asyncio.get_running_loop().time()))
+                await self._ws.send_str(json.dumps(message, separators=(",", ":")))
 
     def _heard(self, text: str) -> bool:
         """Obey what the page says; False ends the line (a page that talks nonsense is none of ours)."""
@@ -143,8 +156,7 @@ class Line:
             self.say({"t": "bye"})
             return
         if device.line is not None and device.line is not self:
-            device.line.device = None
-            device.line.say({"t": "conflict"})
+            device.line.taken_over()
         self.device, device.line, device.ready = device, self, False
         self.passkey = None
         account = device.account

@@ -11,7 +11,8 @@ from types import TracebackType
 
 from aiohttp import web
 
-from .control import Control, sentences
+from .control import Control, Handler, sentences
+from .happenings import cut
 from .pages import MOST_UPLOAD, Pages, never_stale
 from .world import World
 
@@ -38,7 +39,7 @@ class Sandbox:
 
     async def __aenter__(self) -> Sandbox:
         self.world = World()
-        app = web.Application(middlewares=[sentences], client_max_size=MOST_UPLOAD)
+        app = web.Application(middlewares=[self._within_reach, sentences], client_max_size=MOST_UPLOAD)
         app.add_routes([*Pages(self.world).routes(), *Control(self.world).routes()])
         app.on_response_prepare.append(never_stale)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
@@ -48,7 +49,7 @@ class Sandbox:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._cut_all()
+        cut(self.world)
         await self.world.schedule.close()
         await self._runner.cleanup()
 
@@ -63,11 +64,16 @@ class Sandbox:
         if self._site is not None:
             await self._site.stop()
             self._site = None
-        self._cut_all()
+        cut(self.world)
 
-    def _cut_all(self) -> None:
-        for line in list(self.world.lines):
-            line.cut()
+    @web.middleware
+    async def _within_reach(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """While WhatsApp is away, nobody gets as much as an error from it; what is not WhatsApp's goes on."""
+        if self.world.faults.on("away") and not request.path.startswith(("/control", "/phone")):
+            if request.transport is not None:
+                request.transport.abort()
+            return web.Response(status=503)  # never arrives
+        return await handler(request)
 
 
 def main(listen: str) -> int:

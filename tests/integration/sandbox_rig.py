@@ -144,6 +144,12 @@ class Browser:
             raise TimeoutError(f"the page did not answer within {seconds} s")
         return call.result()
 
+    def memory(self) -> int:
+        """Bytes of its own that the browser and its processes hold."""
+        root = psutil.Process(self._process.pid)
+        infos = [p.memory_info() for p in (root, *root.children(recursive=True))]
+        return sum(i.rss - i.shared for i in infos)
+
     async def kill(self) -> None:
         """kill -9 of all that belongs to it, and wait for its end."""
         with contextlib.suppress(ProcessLookupError):

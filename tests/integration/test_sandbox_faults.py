@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import pytest_asyncio
 from sandbox_rig import Rig, until
 
+from gateway.sandbox.behaviour import SETTINGS
 from gateway.sandbox.faults import CATALOGUE
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -181,6 +183,89 @@ async def _answers(rig: Rig, body: str, text: str) -> bool:
     return text in await rig.js(body)
 
 
+async def test_a_renamed_field_is_gone_from_every_id_and_wa_js_copes(rig: Rig, number: str) -> None:
+    id_by_field = f"return (await WPP.chat.find('{number}@c.us')).id._serialized ?? null"
+    assert await rig.js(id_by_field) == f"{number}@c.us"
+    fault = await rig.fault("renamed_field")
+    await until("it is gone", lambda: _is(rig, id_by_field, None))
+    assert (await rig.send(number, "whatever its name"))["ack"] >= 1
+    await rig.reload()
+    assert await rig.js(id_by_field) is None and (await rig.send(number, "on a fresh page too"))["ack"] >= 1
+    await rig.heal(fault)
+    await until("it is back", lambda: _is(rig, id_by_field, f"{number}@c.us"))
+
+
+MODALS = "[...document.querySelectorAll('[role=dialog]')].map((d) => d.innerText.split('\\n')[0])"
+PRESS = "document.querySelector('[role=dialog] button').click()"
+
+
+async def test_a_modal_stays_until_its_button_was_pressed_also_on_a_fresh_page(rig: Rig, number: str) -> None:
+    await rig.fault("modal", title="What’s new", count=2)
+    await until("it is shown", lambda: _is(rig, f"return {MODALS}", ["What’s new"]))
+    assert (await rig.send(number, "past the modal"))["ack"] >= 1, "wa-js sends past whatever lies over the page"
+    await rig.reload()
+    await until("it is shown again", lambda: _is(rig, f"return {MODALS}", ["What’s new"]))
+    await rig.js(PRESS)
+    assert await rig.js(f"return {MODALS}") == ["What’s new"]
+    await rig.js(PRESS)
+    assert await rig.js(f"return {MODALS}") == []
+    await until("used up, on the server too", lambda: _no_faults(rig))
+    other = await rig.fault("modal", title="Read me", button="OK")
+    await until("it is shown", lambda: _is(rig, f"return {MODALS}", ["Read me"]))
+    await rig.heal(other)
+    await until("gone with its fault", lambda: _is(rig, f"return {MODALS}", []))
+
+
+async def test_a_memory_blow_up_takes_what_it_was_told_to(rig: Rig) -> None:
+    before = rig.browser.memory()
+    await rig.fault("memory_blow_up", megabytes=200)
+    await until("it is taken", lambda: _grown(rig, before + 190 * 2**20))
+    assert rig.browser.memory() < before + 260 * 2**20
+    await rig.reload()
+
+
+async def _grown(rig: Rig, least: int) -> bool:
+    return rig.browser.memory() >= least
+
+
+async def test_a_conflict_disconnects_the_page_until_it_takes_over_again(rig: Rig, number: str) -> None:
+    await rig.fault("conflict")
+    await rig.until_js("WPP.whatsapp.Stream.mode === 'CONFLICT' && WPP.whatsapp.Socket.state === 'CONFLICT'")
+    assert not any(a["connected"] for a in (await rig.ask("state"))["accounts"])
+    await rig.js("WPP.whatsapp.Socket.takeover()")
+    await rig.main()
+    assert (await rig.send(number, "ours again"))["ack"] >= 1
+
+
+async def test_a_slow_server_says_everything_late_and_in_order(rig: Rig, number: str) -> None:
+    await rig.send(number, "known")
+    fault = await rig.fault("slow", seconds_delay=0.4)
+    ask = f"const began = performance.now(); await WPP.contact.queryExists('4915552{number[-6:]}@c.us'); return performance.now() - began"
+    assert await rig.js(ask) >= 390
+    sent = [await rig.send(number, f"late {n}", wait=False) for n in range(3)]
+    assert [await rig.ack(s["id"]) for s in sent] == [0, 0, 0]
+    await until("acked in the end", lambda: _acked(rig, sent[-1]["id"]))
+    assert await _acked(rig, sent[0]["id"])
+    await rig.heal(fault)
+
+
+async def test_while_whatsapp_is_away_nothing_of_it_answers_and_then_the_page_comes_back_by_itself(rig: Rig, number: str) -> None:
+    await rig.send(number, "known")
+    away = await rig.fault("away")
+    await rig.until_js("WPP.whatsapp.Socket.state !== 'CONNECTED'")
+    assert await rig.js("return await fetch('/').then(() => 'answered', (e) => e.name)") == "TypeError"
+    sent = await rig.send(number, "into the void", wait=False)
+    with pytest.raises(Exception, match="ERR_"):
+        await rig.browser.page.goto(rig.sandbox.url)
+    await rig.heal(away)
+    await rig.browser.page.goto(rig.sandbox.url)
+    await rig.main()
+    await until("the page sent it itself", lambda: _acked(rig, sent["id"]))
+    await rig.fault("away", seconds=0.5)
+    await rig.until_js("WPP.whatsapp.Socket.state !== 'CONNECTED'")
+    await rig.main()
+
+
 async def test_a_reload_by_the_page_itself(rig: Rig) -> None:
     await rig.js("window.old = true")
     await rig.fault("reload")
@@ -211,7 +296,22 @@ async def test_no_fault_of_the_catalogue_is_without_a_test(rig: Rig) -> None:
     assert [kind for kind in CATALOGUE if f'fault("{kind}"' not in source] == []
 
 
+async def test_logged_out_elsewhere_the_page_begins_anew_and_can_be_linked_again(rig: Rig) -> None:
+    await rig.fault("logged_out")
+    await until("no device is left", lambda: _unlinked(rig))
+    await rig.link()
+
+
+async def _unlinked(rig: Rig) -> bool:
+    return not any(a["linked"] for a in (await rig.ask("state"))["accounts"])
+
+
 # -- settings
+
+
+async def test_no_setting_is_without_a_test(rig: Rig) -> None:
+    sources = "".join(path.read_text() for path in Path(__file__).parent.glob("test_sandbox_*.py"))
+    assert [s.name for s in SETTINGS if not re.search(rf"""settings", {s.name}=|"{s.name}": """, sources)] == []
 
 
 async def test_stores_not_in_memory(rig: Rig, number: str) -> None:

@@ -8,13 +8,16 @@ const title = (name) =>
     .replace(/^./, (char) => char.toUpperCase())
     .replace(/\bqr\b/i, 'QR')
     .replace(/\blid\b/i, 'LID');
-const TEXT = new Set(['match', 'module', 'function']);
+const TEXT = new Set(['match', 'module', 'function', 'field', 'title', 'button']);
 const HINT = {
   count: 'how often',
   seconds: 'for seconds',
   match: 'only if text or chat has',
   seconds_delay: 'delay in seconds',
   code: 'error code',
+  megabytes: 'megabytes (300 unless said)',
+  title: 'what it says',
+  button: 'its button',
 };
 const FIRST = { count: '1' };
 

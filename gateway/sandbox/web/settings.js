@@ -2,13 +2,16 @@
 __d('SandboxSettings', [], (exports) => {
   exports.behaviour = {};
   let faults = [];
-  let renamed = [];
+  // how to take back what an update of WhatsApp renamed
+  const undo = [];
 
   exports.update = ({ behaviour, faults: active }) => {
     exports.behaviour = behaviour;
     const now = performance.now();
     faults = active.map((fault) => ({ ...fault, until: fault.seconds === undefined ? Infinity : now + fault.seconds * 1000 }));
-    rename(faults.filter((fault) => fault.kind === 'renamed_function'));
+    undo.splice(0).forEach((back) => back());
+    for (const fault of faults) updates[fault.kind]?.(fault);
+    require('SandboxModals').show(faults.filter((fault) => fault.kind === 'modal'));
   };
 
   // the first fault of that kind that is on and fits; this uses one of its occasions
@@ -17,11 +20,15 @@ __d('SandboxSettings', [], (exports) => {
     const fault = faults.find(
       (f) => f.kind === kind && now < f.until && (f.count ?? 1) > 0 && (!f.match || texts.some((t) => String(t ?? '').includes(f.match))),
     );
-    if (fault && fault.count !== undefined) {
-      fault.count -= 1;
-      require('SandboxLine').say({ t: 'fault_used', id: fault.id });
-    }
+    if (fault) exports.used(fault);
     return fault;
+  };
+
+  // one occasion fewer
+  exports.used = (fault) => {
+    if (fault.count === undefined) return;
+    fault.count -= 1;
+    require('SandboxLine').say({ t: 'fault_used', id: fault.id });
   };
 
   // resolves after the seconds that a fault of that kind asks for
@@ -30,20 +37,20 @@ __d('SandboxSettings', [], (exports) => {
     if (fault) await new Promise((resolve) => setTimeout(resolve, fault.seconds_delay * 1000));
   };
 
-  // an update of WhatsApp that renamed functions: gone under the old name while the fault is on
-  const rename = (wanted) => {
-    for (const { target, name, original } of renamed) {
-      delete target[`${name}2`];
-      target[name] = original;
-    }
-    renamed = [];
-    for (const { module, function: name } of wanted) {
-      const target = require(module);
-      if (typeof target[name] !== 'function') continue;
-      renamed.push({ target, name, original: target[name] });
-      target[`${name}2`] = target[name];
-      delete target[name];
-    }
+  // an update of WhatsApp: what it renamed is gone under the old name while the fault is on
+  const rename = (target, name, newName) => {
+    const found = Object.getOwnPropertyDescriptor(target, name);
+    if (!found) return;
+    delete target[name];
+    Object.defineProperty(target, newName, found);
+    undo.push(() => {
+      delete target[newName];
+      Object.defineProperty(target, name, found);
+    });
+  };
+  const updates = {
+    renamed_function: (fault) => rename(require(fault.module), fault.function, `${fault.function}2`),
+    renamed_field: (fault) => rename(require(fault.module).default.prototype, fault.field, '$1'),
   };
 
   // faults that happen once, now
@@ -56,7 +63,11 @@ __d('SandboxSettings', [], (exports) => {
       setTimeout(() => {
         for (;;);
       }, 20),
+    memory_blow_up: ({ megabytes }) => {
+      for (let n = 1; n <= megabytes; n += 1) kept.push(new Uint8Array(2 ** 20).fill(n));
+    },
     reload: () => location.reload(),
   };
-  exports.happen = ({ kind }) => happenings[kind]?.();
+  const kept = [];
+  exports.happen = (fault) => happenings[fault.kind]?.(fault);
 });

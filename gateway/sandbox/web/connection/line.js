@@ -105,6 +105,13 @@ __d('SandboxLine', [], (exports) => {
     exports.connect();
   };
 
+  // after a stop: this page is the one to be connected again
+  exports.resume = () => {
+    stopped = false;
+    failures = 0;
+    exports.connect();
+  };
+
   // no further attempts: another page has taken over, or this one is about to reload
   exports.stop = () => {
     stopped = true;

@@ -37,6 +37,7 @@ __d('WAWebSocketModel', [], (exports) => {
       poke: () => require('SandboxQr').refresh(),
       initConn: () => require('SandboxLine').connect(),
       reconnect: () => require('SandboxLine').reconnect(),
+      takeover: () => require('SandboxLine').resume(),
     },
   );
 });

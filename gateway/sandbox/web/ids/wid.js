@@ -3,11 +3,18 @@ __d('WAWebWid', [], (exports) => {
   const VALID = /^[^@\s]+@(c\.us|g\.us|lid|broadcast|newsletter)$/;
 
   exports.default = class Wid {
+    #text;
+
     constructor(user, server, device) {
       this.user = user;
       this.server = server;
       if (device !== undefined) this.device = device;
-      this._serialized = device === undefined ? `${user}@${server}` : `${user}:${device}@${server}`;
+      this.#text = device === undefined ? `${user}@${server}` : `${user}:${device}@${server}`;
+    }
+
+    // what others read it by; an update may rename it
+    get _serialized() {
+      return this.#text;
     }
 
     static isXWid(server, value) {
@@ -23,15 +30,15 @@ __d('WAWebWid', [], (exports) => {
     }
 
     toString() {
-      return this._serialized;
+      return this.#text;
     }
 
     toJSON() {
-      return this._serialized;
+      return this.#text;
     }
 
     toJid() {
-      return this._serialized.replace('@c.us', '@s.whatsapp.net');
+      return this.#text.replace('@c.us', '@s.whatsapp.net');
     }
 
     getJid() {
@@ -43,11 +50,11 @@ __d('WAWebWid', [], (exports) => {
     }
 
     getSignalAddress() {
-      return `${this._serialized}.${this.getDeviceId()}`;
+      return `${this.#text}.${this.getDeviceId()}`;
     }
 
     equals(other) {
-      return other != null && String(other) === this._serialized;
+      return other != null && String(other) === this.#text;
     }
 
     isSameAccountAndAddressingMode(other) {
@@ -87,11 +94,11 @@ __d('WAWebWid', [], (exports) => {
     }
 
     isStatusV3() {
-      return this._serialized === 'status@broadcast';
+      return this.#text === 'status@broadcast';
     }
 
     isPSA() {
-      return this._serialized === '0@c.us';
+      return this.#text === '0@c.us';
     }
 
     isCompanion() {
