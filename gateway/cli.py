@@ -208,7 +208,7 @@ def status() -> None:
             click.echo(f"  {why}")
         if session.get("detail"):
             click.echo(f"  {session['detail']}")
-    why = queue.get("head_of_line_reason")
+    why = queue["head_of_line"]["reason"]
     click.echo(f"queue: {health['message_queue_length']} waiting" + (f", because {why}" if why else ""))
     for process in health["processes"]:
         click.echo(f"  {process['name']:<20} {process['state']:<8} {process['pid'] or ''}")

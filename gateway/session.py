@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 #: A fact older than this many seconds is bad (ARCHITECTURE, rule 6).
@@ -84,6 +84,7 @@ class Evidence:
     pidfd_exit: bool = False  #: Chromium's process ended, its successor has not come yet
     restricted_until: float | None = None  #: wall clock
     detail: str | None = None  #: one sentence for people
+    pace: list[dict[str, Any]] = field(default_factory=list)  #: how each cap stands (pacing.Use)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -92,7 +93,7 @@ class Evidence:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Evidence:
         """The inverse; unknown fields (a newer host) are ignored."""
-        known = {f.name for f in fields(cls)}
+        known = {one.name for one in fields(cls)}
         data = {k: v for k, v in data.items() if k in known}
         data["state"] = State(data["state"])
         return cls(**data)

@@ -21,6 +21,14 @@ WHATSAPP_WEB = "https://web.whatsapp.com/"
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
+#: `careful`: our guesses of what looks like a person. Nobody outside of WhatsApp knows its limits.
+CAREFUL: dict[str, Any] = {"send_interval": 3.0, "max_per_minute": 10, "max_per_day": 200, "new_chats_per_day": 20}
+CAREFUL_IS = (
+    "careful: 3–5 s between messages, 10 a minute, 200 a day, 20 a day to new chats, unless set otherwise. "
+    "Our guesses: no one outside of WhatsApp knows its limits."
+)
+
+
 class SettingsError(Exception):
     """A setting is wrong; the text says which one and what to do."""
 
@@ -38,6 +46,12 @@ class Settings(BaseModel):
     whatsapp_url: str = Field(WHATSAPP_WEB, description="WhatsApp Web; the sandbox's address to try things out.")
 
     send_interval: float = Field(1.0, ge=0, description="Seconds between two messages of a session.")
+    max_per_minute: int = Field(0, ge=0, description="Messages of a session in any 60 s; 0 = no cap.")
+    max_per_hour: int = Field(0, ge=0, description="Messages of a session in any hour; 0 = no cap.")
+    max_per_day: int = Field(0, ge=0, description="Messages of a session in any 24 h; 0 = no cap.")
+    new_chats_per_day: int = Field(0, ge=0, description="Messages to chats without history in any 24 h; the others go on; 0 = no cap.")
+    chat_interval: float = Field(0.0, ge=0, description="Seconds between two messages to one chat; 0 = no gap.")
+    pacing: Literal["normal", "careful"] = Field("normal", description=CAREFUL_IS)
     send_timeout: float = Field(120.0, gt=0, description="Seconds after which a hand-over without ack is unconfirmed.")
     message_ttl: float = Field(0.0, ge=0, description="Seconds that a message may wait in the queue; 0 = for ever.")
     max_attempts: int = Field(5, ge=1, description="Hand-overs proven not sent before a message is a dead letter.")
@@ -69,6 +83,12 @@ class Settings(BaseModel):
         for item in value.split(","):
             split_address(item)
         return value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _careful(cls, given: Any) -> Any:
+        """What is set by name wins over what `careful` brings."""
+        return {**CAREFUL, **given} if isinstance(given, dict) and given.get("pacing") == "careful" else given
 
     @model_validator(mode="after")
     def _key_or_loopback(self) -> Self:

@@ -146,6 +146,7 @@ class Head(Answer):
         "other_account, restored, in_flight."
     )
     until: Time | None = Field(description="When that ends, where known.")
+    cap: str | None = Field(description="With rate_limited: the setting that holds it back, such as max_per_day, where known.")
 
 
 class QueueStatus(Answer):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import time
+from dataclasses import replace
 from pathlib import Path
 
 from gateway import beat
 from gateway.api.answers import ProcessOut, SessionOut
 from gateway.beat import SILENT, Beat, boot_time
+from gateway.pacing import Use
 from gateway.session import FRESH, Evidence, complaints
 from gateway.settings import Settings
 from gateway.store.sessions import SessionRow
@@ -26,6 +29,16 @@ def _evidence(found: Beat) -> Evidence | None:
         return Evidence.from_dict(found.facts["evidence"])
     except (KeyError, TypeError, ValueError):  # a host of another version, or one that is still starting
         return None
+
+
+def uses_of(settings: Settings, session: str) -> list[Use]:
+    """How the caps of pacing stand, as the session's host says, in wall-clock time; none if it is silent."""
+    found, off = evidence_of(settings, session), time.time() - boot_time()
+    try:
+        uses = [Use.from_dict(one) for one in found.pace] if found else []
+    except TypeError:  # a host of another version
+        return []
+    return [use if use.until is None else replace(use, until=use.until + off) for use in uses]
 
 
 def why_unhealthy(row: SessionRow, settings: Settings) -> list[str]:

@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector
 from gateway import __version__
 from gateway.api.answers import ProcessOut
 from gateway.api.context import Context, context_of, wall
-from gateway.api.evidence import processes, why_unhealthy
+from gateway.api.evidence import processes, uses_of, why_unhealthy
 from gateway.api.operations import Operations
 from gateway.beat import boot_time
 from gateway.message import State
@@ -55,11 +55,12 @@ class _Snapshot:
     waits: dict[str, Waits]
 
 
-def _read(conn: sqlite3.Connection) -> _Snapshot:
+def _read(conn: sqlite3.Connection, settings: Settings) -> _Snapshot:
     rows = sessions.all_(conn)
     found, histograms = counters.read(conn)
     now = wall()
-    return _Snapshot(rows, found, histograms, {row.name: outbox.waits(conn, row, now=now) for row in rows})
+    waits = {row.name: outbox.waits(conn, row, now=now, uses=uses_of(settings, row.name)) for row in rows}
+    return _Snapshot(rows, found, histograms, waits)
 
 
 @operations.get("/metrics", answers={200: ("text/plain", "application/openmetrics-text")})
@@ -69,7 +70,7 @@ async def metrics(request: web.Request) -> web.Response:
     The Accept header chooses between Prometheus' text format and OpenMetrics. GATEWAY_METRICS_KEY opens only this.
     """
     context = context_of(request)
-    snapshot = await context.read(_read)
+    snapshot = await context.read(lambda conn: _read(conn, context.settings))
     families = list(_families(snapshot, context))
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Families(families))
@@ -148,8 +149,8 @@ def _of_sessions(s: _Snapshot, settings: Settings) -> Iterator[Metric]:
     yield each("queue_oldest_seconds", "Seconds that the oldest message waits; 0 if none does.", lambda row: s.waits[row.name].oldest)
     yield each(
         "queue_due_seconds",
-        "Seconds for which a message could have gone and has not, the longest of all; what is held, scheduled, in back-off, paused"
-        " or forbidden by WhatsApp for now does not count.",
+        "Seconds for which a message could have gone and has not, the longest of all; what is held, scheduled, in back-off, paused,"
+        " beyond a cap of pacing, or forbidden by WhatsApp for now does not count.",
         lambda row: s.waits[row.name].due,
     )
     yield each("last_sent_timestamp_seconds", "When WhatsApp took a message last; 0 if never.", lambda row: row.last_sent_at)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 from aiohttp import web
 
 from gateway.api import answers, schema
 from gateway.api.asking import session_row
 from gateway.api.context import context_of, wall
-from gateway.api.evidence import evidence_of, why_unhealthy
+from gateway.api.evidence import evidence_of, uses_of, why_unhealthy
 from gateway.api.operations import Operations, body, json_answer, query
 from gateway.message import Reason, State
 from gateway.store import outbox, sessions
@@ -27,7 +29,13 @@ async def queue_status(request: web.Request) -> web.Response:
     context, asked = context_of(request), query(request, schema.SessionQuery)
     if asked.session is not None:
         await session_row(context, asked.session)
-    status, rows = await context.read(lambda conn: (outbox.queue_status(conn, now=wall(), session=asked.session), sessions.all_(conn)))
+
+    def look(conn: sqlite3.Connection) -> tuple[QueueStatus, list[sessions.SessionRow]]:
+        every = sessions.all_(conn)
+        uses = {row.name: uses_of(context.settings, row.name) for row in every if asked.session in (None, row.name)}
+        return outbox.queue_status(conn, now=wall(), session=asked.session, uses=uses), every
+
+    status, rows = await context.read(look)
     reason = status.reason
     if reason == Reason.RATE_LIMITED:  # due, and not gone: either its turn has not come, or nobody is there who could send it
         concerned = [row for row in rows if asked.session in (None, row.name)]
@@ -46,7 +54,9 @@ def _out(status: QueueStatus, session: str | None, reason: str | None) -> answer
         in_flight=status.in_flight,
         unconfirmed=status.unconfirmed,
         oldest_age_seconds=None if status.oldest_age is None else round(status.oldest_age, 3),
-        head_of_line=answers.Head(id=status.head, reason=reason, until=status.reason_until),
+        head_of_line=answers.Head(
+            id=status.head, reason=reason, until=status.reason_until, cap=status.cap if reason == Reason.RATE_LIMITED else None
+        ),
         last_sent_at=status.last_sent_at,
         rate_per_second=round(status.rate, 4),
         estimated_drain_seconds=None if status.drain is None else round(status.drain, 1),

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from gateway import process
+from gateway import pacing, process
 from gateway.beat import boot_time
+from gateway.pacing import Pacer
 from gateway.settings import Settings
 from gateway.store.sessions import Fenced
 
@@ -66,7 +67,7 @@ async def host(settings: Settings, session: str, begun: float, stop: asyncio.Eve
     # imported late: the lock was waited for without pyppeteer in memory
     from gateway.browser.standing import Standing
 
-    standing = Standing(session=session, epoch=0, since=begun)
+    standing = Standing(session=session, epoch=0, since=begun, pacer=_pacer(settings))
     try:
         async with asyncio.TaskGroup() as group:
             beat = settings.beat(f"browser-{session}")
@@ -76,6 +77,14 @@ async def host(settings: Settings, session: str, begun: float, stop: asyncio.Eve
     except* _Stopped:
         log.info("The browser host stops", session=session)
     await _farewell(settings, session)
+
+
+def _pacer(settings: Settings) -> Pacer:
+    every = pacing.caps(
+        minute=settings.max_per_minute, hour=settings.max_per_hour, day=settings.max_per_day, new_chats=settings.new_chats_per_day
+    )
+    jitter = pacing.CAREFUL_JITTER if settings.pacing == "careful" else pacing.JITTER
+    return pacing.Pacer(settings.send_interval, jitter=jitter, caps=every)
 
 
 async def _until(stop: asyncio.Event) -> None:

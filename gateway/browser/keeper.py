@@ -160,8 +160,10 @@ class Keeper:
         now, offset = boot_time(), time.time() - boot_time()
         if now - self._clamped_at < CLAMP and abs(offset - self._offset) <= PARTED:
             return
-        largest = self._settings.retry_max_delay
-        done = await self._records.once(lambda conn: outbox.clamp_backoff(conn, self._standing.session, time.time(), largest))
+        largest, gap = self._settings.retry_max_delay, self._settings.chat_interval
+        done = await self._records.once(
+            lambda conn: outbox.clamp_backoff(conn, self._standing.session, time.time(), largest, chat_interval=gap)
+        )
         if done is not None:
             self._clamped_at, self._offset = now, offset
 

@@ -11,13 +11,12 @@ import structlog
 
 from gateway.beat import boot_time
 from gateway.browser.bridge import Bridge, Refused
-from gateway.browser.pacing import Pacer
 from gateway.browser.page import PageError
 from gateway.browser.reconcile import Seen, Sight, Sought, sight
 from gateway.browser.records import Records
 from gateway.browser.standing import Link, Standing, awakened
 from gateway.browser.translate import STALE, error_of_answer, error_of_exception, for_log
-from gateway.message import HandOverError, NotSent, Unconfirmed, backoff
+from gateway.message import HandOverError, NotSent, Rejected, Unconfirmed, backoff
 from gateway.settings import Settings
 from gateway.store import outbox, recipients
 from gateway.store.database import CLAIM_ROOM, room
@@ -36,13 +35,18 @@ class Sender:
 
     def __init__(self, settings: Settings, standing: Standing, records: Records) -> None:
         self._settings, self._standing, self._records = settings, standing, records
-        self._pacer = Pacer(settings.send_interval)
+        self._pacer = standing.pacer
         self._places = asyncio.Semaphore(settings.in_flight)
         self.in_hand: set[int] = set()
         self.given_up: dict[int, int] = {}
+        self._began: dict[int, float] = {}  # of those in hand, boot clock
 
     async def run(self) -> None:
         """For ever. Raises Fenced."""
+        now = boot_time()
+        self._pacer.recall(
+            await self._records.surely(lambda conn: outbox.recall(conn, session=self._standing.session, now=time.time())), now
+        )
         async with asyncio.TaskGroup() as group:
             while True:
                 await self._places.acquire()
@@ -56,17 +60,24 @@ class Sender:
         """The next message, claimed; None after a sleep where there is none or none may go."""
         s = self._standing
         if (pause := self._pacer.delay(boot_time())) > 0:
-            await asyncio.sleep(pause)
+            await asyncio.sleep(min(pause, LOOK))
+            if pause > LOOK:  # a cap's pause may last for hours, and end early if a hand-over is taken back
+                return None
         s.work.clear()
         bridge, link = s.claimable(boot_time()), s.link
         if bridge is None or link is None or not self._roomy():
             await awakened(s.work, LOOK)
             return None
 
+        new_chats = self._pacer.new_chats(boot_time())
+
         def op(conn: sqlite3.Connection) -> tuple[Claim | None, float | None]:
             now = time.time()
-            claim = outbox.claim(conn, self._records.fence, generation=link.generation, incarnation=link.incarnation, now=now)
-            return claim, None if claim else outbox.next_due(conn, session=s.session, now=now)
+            claim = outbox.claim(
+                conn, self._records.fence, generation=link.generation, incarnation=link.incarnation, now=now,
+                new_chats=new_chats, chat_interval=self._settings.chat_interval,
+            )  # fmt: skip
+            return claim, None if claim else outbox.next_due(conn, session=s.session, now=now, new_chats=new_chats)
 
         found = await self._records.once(op)
         if found is None:
@@ -76,7 +87,8 @@ class Sender:
             await awakened(s.work, LOOK if due is None else min(LOOK, max(0.02, due - time.time())))
             return None
         self.in_hand.add(claim.rowid)
-        self._pacer.started(boot_time(), random.random())
+        self._began[claim.rowid] = boot_time()
+        self._pacer.started(self._began[claim.rowid], random.random(), new_chat=claim.new_chat)
         return claim, bridge, link
 
     def _roomy(self) -> bool:
@@ -98,6 +110,9 @@ class Sender:
             log.debug("Handed over", message=claim.message, attempt=claim.attempt)
         else:
             await self._settle(claim, error)
+        began = self._began.pop(claim.rowid)
+        if isinstance(error, NotSent | Rejected):
+            self._pacer.take_back(began, new_chat=claim.new_chat)
         self.in_hand.discard(claim.rowid)
         self._standing.work.set()
 

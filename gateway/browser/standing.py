@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
+from gateway.beat import boot_time
 from gateway.browser.bridge import Bridge, Report
+from gateway.pacing import Pacer
 from gateway.session import FRESH, ROUND_TRIP, Evidence, State
 
 
@@ -28,6 +30,7 @@ class Standing:
     session: str
     epoch: int
     since: float
+    pacer: Pacer
     bridge: Bridge | None = None  #: of the page that we are attached to
     chromium_pid: int | None = None
     report: Report | None = None  #: the last answer of this connection
@@ -114,7 +117,7 @@ class Standing:
             account=r.account if r else None, expected_account=self.expected_account, oldest_unacked_at=oldest,
             handed_over_at=self.oldest_unacked_at, last_ack_at=self.last_ack_at, given_up=self.given_up, synced_at=self.steady_at,
             memory_bytes=self.memory_bytes, pidfd_exit=self.chromium_ended, restricted_until=self.restricted_until,
-            detail=(self.detail or "")[:300] or None,
+            detail=(self.detail or "")[:300] or None, pace=[asdict(use) for use in self.pacer.uses(boot_time())],
         )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ import sqlite3
 from typing import Any
 
 from gateway.message import ACKED, HandOverError, Key, NotSent, Reason, Rejected, Restricted, State, Unconfirmed, new_hex, state_of_ack
-from gateway.store import counters, events, lanes, recipients, sessions, transitions
+from gateway.store import counters, events, handovers, lanes, recipients, sessions, transitions
 from gateway.store.model import Claim, Overdue
 from gateway.store.sessions import Fence
 from gateway.store.transitions import Row
@@ -50,12 +50,14 @@ def claim(
     incarnation: str,
     now: float,
     new_chats: bool = True,
+    chat_interval: float = 0.0,
     unacked_limit: int = UNACKED_LIMIT,
 ) -> Claim | None:
     """Take the next message and write its hand-over ahead. None: nothing is due, or nothing may go.
 
     Nothing may go unless the session is ready, not paused and linked; while it is restricted, or
-    with `new_chats` False (a cap of pacing), only chats with history go on. Raises Fenced.
+    with `new_chats` False (a cap of pacing), only chats with history go on.
+    The chat's next message goes `chat_interval` seconds later at the earliest. Raises Fenced.
     """
     sessions.check(conn, fence)
     session = sessions.get(conn, fence.session)
@@ -76,7 +78,7 @@ def claim(
         row = transitions.row_of(conn, found["head_id"])
         assert row is not None
         if not _set_aside(conn, row, session.account, now):
-            return _write_ahead(conn, fence, row, generation, incarnation, now)
+            return _write_ahead(conn, fence, row, generation, incarnation, chat_interval, now)
     return None
 
 
@@ -99,7 +101,9 @@ def _set_aside(conn: sqlite3.Connection, row: Row, account: str, now: float) -> 
     return True
 
 
-def _write_ahead(conn: sqlite3.Connection, fence: Fence, row: Row, generation: str, incarnation: str, now: float) -> Claim:
+def _write_ahead(
+    conn: sqlite3.Connection, fence: Fence, row: Row, generation: str, incarnation: str, chat_interval: float, now: float
+) -> Claim:
     to = recipients.get(conn, row["recipient"])
     assert to is not None and to.remote is not None
     key, number = Key(to.remote, row["hex"], to.participant), row["number"] + 1
@@ -109,11 +113,14 @@ def _write_ahead(conn: sqlite3.Connection, fence: Fence, row: Row, generation: s
         "INSERT INTO attempt(message, number, epoch, generation, incarnation, key, claimed_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
         (row["id"], number, fence.epoch, generation, incarnation, str(key), now),
     )
+    handovers.note(conn, session=fence.session, new_chat=to.new, now=now)
+    if chat_interval:  # it is a part of the lane's `due`, so that a claim need not look for it
+        conn.execute("UPDATE recipient SET next_at = ? WHERE id = ?", (now + chat_interval, to.id))
     lanes.recompute(conn, row["session"], row["recipient"])
     return Claim(
         message=row["public"], rowid=row["id"], attempt=number, attempts=row["attempts"], key=key, type=row["type"],
         content=json.loads(row["content"]), recipient=to.id, address=row["address"], remote=to.remote, pn=to.pn, lid=to.lid,
-        new_chat=to.history_at is None and not to.group, accept_duplicate=bool(row["resend"]), accepted=row["accepted"], claimed_at=now,
+        new_chat=to.new, accept_duplicate=bool(row["resend"]), accepted=row["accepted"], claimed_at=now,
     )  # fmt: skip
 
 
@@ -141,8 +148,19 @@ def sent_not(
     row = mine(conn, fence, rowid, attempt)
     if row is None:
         return False
+    if isinstance(error, NotSent | Rejected):
+        _take_back(conn, row)
     _settle(conn, fence, row, error, due=due, now=now, max_attempts=max_attempts)
     return True
+
+
+def _take_back(conn: sqlite3.Connection, row: Row) -> None:
+    """Nothing left the page: neither the caps nor the chat's gap count it."""
+    to = recipients.get(conn, row["recipient"])
+    at = conn.execute("SELECT claimed_at FROM attempt WHERE message = ? AND number = ?", (row["id"], row["number"])).fetchone()[0]
+    assert to is not None
+    handovers.take_back(conn, session=row["session"], new_chat=to.new, at=at)
+    conn.execute("UPDATE recipient SET next_at = NULL WHERE id = ? AND next_at IS NOT NULL", (to.id,))
 
 
 def mine(conn: sqlite3.Connection, fence: Fence, rowid: int, attempt: int) -> Row | None:

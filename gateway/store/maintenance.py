@@ -11,7 +11,7 @@ import sqlite3
 
 from gateway.beat import boot_time
 from gateway.message import State
-from gateway.store import counters, database
+from gateway.store import counters, database, handovers
 
 #: Seconds that ended messages, and with them their idempotency keys, are kept at least.
 KEEP_AT_LEAST = 7 * 86_400.0
@@ -40,6 +40,7 @@ def prune(
         now - KEEP_COMMANDS,
     )
     _delete(conn, "sent_minute", "minute < ?", int(now // 60) - 60)
+    handovers.prune(conn, now)
     return gone
 
 

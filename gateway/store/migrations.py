@@ -217,5 +217,18 @@ _RESTRICTIONS = """
 ALTER TABLE session ADD COLUMN restrictions INTEGER NOT NULL DEFAULT 0;   -- in a row, each tried out after it had ended
 """
 
+_PACING = """
+CREATE TABLE handed(
+    session TEXT NOT NULL,
+    minute INTEGER NOT NULL,                 -- wall clock / 60
+    count INTEGER NOT NULL,                  -- hand-overs claimed
+    new_chats INTEGER NOT NULL,              -- of them, to chats without history
+    last REAL NOT NULL,
+    PRIMARY KEY (session, minute)
+) STRICT, WITHOUT ROWID;
+ALTER TABLE recipient ADD COLUMN next_at REAL;   -- the gap between two messages to one chat: not before
+CREATE INDEX recipient_paced ON recipient(session, next_at) WHERE next_at IS NOT NULL;
+"""
+
 #: step n brings the schema from user_version n to n + 1
-STEPS: tuple[str, ...] = (_FIRST, _RESTRICTIONS)
+STEPS: tuple[str, ...] = (_FIRST, _RESTRICTIONS, _PACING)

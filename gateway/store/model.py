@@ -184,9 +184,10 @@ class QueueStatus:
     head: str | None  #: the message that goes next
     reason: str | None  #: why it waits (message.Reason); None if nothing waits
     reason_until: float | None  #: when that ends, where known
+    cap: str | None  #: the setting that holds it back, where the reason is rate_limited and it is known
     last_sent_at: float | None
     rate: float  #: messages sent per second over the last five minutes
-    drain: float | None  #: seconds until the queue is empty at that rate; None if unknown
+    drain: float | None  #: seconds until the queue is empty at that rate and within the caps; None if unknown
     in_flight: int  #: sending
     unconfirmed: int
 

@@ -7,6 +7,7 @@ says what is unknown; queue.py and holds.py are what people and time do; reading
 from gateway.store.accepting import accept, repeated
 from gateway.store.claims import acked, claim, nacked, older_epochs, overdue, placed, sent_not
 from gateway.store.errors import Conflict, Fenced, IdempotencyConflict, NotFound, QueueLimit
+from gateway.store.handovers import recall
 from gateway.store.holds import hold_restored, release
 from gateway.store.model import (
     Accepted,
@@ -31,6 +32,6 @@ __all__ = [
     "Accepted", "AttemptView", "Claim", "Cleared", "Conflict", "Draft", "Fenced", "IdempotencyConflict", "MessageView", "NotFound",
     "Overdue", "Page", "Pending", "QueueLimit", "QueueStatus", "Released", "Transition", "Unacked", "Waits",
     "accept", "acked", "cancel", "claim", "clamp_backoff", "clear", "deaths", "expire", "get", "hold_restored", "list_", "nacked",
-    "next_due", "older_epochs", "overdue", "placed", "queue_status", "reconciled", "release", "repeated", "requeue", "sent_not",
+    "next_due", "older_epochs", "overdue", "placed", "queue_status", "recall", "reconciled", "release", "repeated", "requeue", "sent_not",
     "to_reconcile", "unacked", "waits",
 ]  # fmt: skip

@@ -122,9 +122,13 @@ def expire(conn: sqlite3.Connection, *, now: float, limit: int = 500) -> int:
     return len(rows)
 
 
-def clamp_backoff(conn: sqlite3.Connection, session: str, now: float, largest: float, limit: int = 1000) -> int:
+def clamp_backoff(
+    conn: sqlite3.Connection, session: str, now: float, largest: float, *, chat_interval: float = 0.0, limit: int = 1000
+) -> int:
     """The clock was set back: what would wait longer than the largest back-off is due now, but for `send_at`.
 
+    A gap between two messages to one chat that is longer than `chat_interval` (the clock again, or the setting was lowered) is
+    that long from now.
     Call it at start, each minute, and when the clocks part. At most `limit` rows each time. Returns how many.
     """
     late = "SELECT id FROM outbox WHERE session = :session AND state = 0 AND due > :late AND due > ifnull(send_at, 0)"
@@ -139,5 +143,10 @@ def clamp_backoff(conn: sqlite3.Connection, session: str, now: float, largest: f
         f"UPDATE recipient SET ask_at = ? WHERE state = 0 AND id IN ({asking}) RETURNING session, id",
         (now, session, now + largest),
     ).fetchall()
-    lanes.recompute_many(conn, [(r[0], r[1]) for r in (*rows, *asked)])
-    return len(rows) + len(asked)
+    gaps = "SELECT id FROM recipient WHERE session = :session AND next_at > :now + :gap LIMIT :limit"
+    paced = conn.execute(
+        f"UPDATE recipient SET next_at = nullif(:now + :gap, :now) WHERE id IN ({gaps}) RETURNING session, id",
+        {"session": session, "now": now, "gap": chat_interval, "limit": limit},
+    ).fetchall()
+    lanes.recompute_many(conn, [(r[0], r[1]) for r in (*rows, *asked, *paced)])
+    return len(rows) + len(asked) + len(paced)

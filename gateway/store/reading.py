@@ -6,17 +6,20 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from gateway.message import Reason, State
-from gateway.store import sessions
+from gateway.pacing import Use, drain, holding
+from gateway.store import claims, sessions
 from gateway.store.model import AttemptView, MessageView, Page, QueueStatus, Transition, Unacked, Waits
 from gateway.store.sessions import SessionRow
 
 _VIEW = "SELECT o.*, r.wa_id AS recipient_wa_id FROM outbox o JOIN recipient r ON r.id = o.recipient WHERE "
 #: Seconds over which the rate of sending is taken.
 RATE_WINDOW = 300
+#: Seconds before the next look while too many hand-overs wait for acks: an ack wakes the sender, this covers one that got lost.
+UNACKED_LOOK = 0.5
 
 
 def get(conn: sqlite3.Connection, id: str) -> MessageView | None:
@@ -117,24 +120,35 @@ _EARLIEST = {0: _earliest(0), 1: _earliest(1)}
 _EARLIEST_BLOCKED = "SELECT due, head_id, blocked FROM lane WHERE session = ? AND blocked <> 0 ORDER BY due LIMIT 1"
 
 
-def next_due(conn: sqlite3.Connection, *, session: str, now: float) -> float | None:
-    """When the next claim may find something, as far as time alone decides (may lie in the past); None if nothing could be claimed."""
+def next_due(conn: sqlite3.Connection, *, session: str, now: float, new_chats: bool = True) -> float | None:
+    """When the next claim may find something, as far as time alone decides (may lie in the past); None if nothing could be claimed.
+
+    `new_chats` as for the claim. While as many hand-overs as may wait for acks do, an ack decides, which rings; time alone would
+    have the claim tried over and over.
+    """
+    if claims.unacked_places(conn, session) <= 0:
+        return now + UNACKED_LOOK
     row = sessions.get(conn, session)
     until = row.restricted_until if row and row.restricted_until and row.restricted_until > now else None
     trying = row is not None and sessions.trying_out(conn, row, now)
     found = []
     for new, query in _EARLIEST.items():
-        lane = None if new and trying else conn.execute(query, {"session": session}).fetchone()
+        lane = None if new and (trying or not new_chats) else conn.execute(query, {"session": session}).fetchone()
         if lane is not None:
             limited = until is not None and (new or (row and row.restricted_everything))
             found.append(max(lane["due"], until) if limited and until is not None else lane["due"])
     return min(found, default=None)
 
 
-def queue_status(conn: sqlite3.Connection, *, now: float, session: str | None = None) -> QueueStatus:
-    """The queue of one session, or of all together (then reason and head are of the session that waits longest)."""
+def queue_status(
+    conn: sqlite3.Connection, *, now: float, session: str | None = None, uses: Mapping[str, Sequence[Use]] | None = None
+) -> QueueStatus:
+    """The queue of one session, or of all together (then reason and head are of the session that waits longest).
+
+    `uses`: how the caps of each session stand, as its host says, in wall-clock time.
+    """
     rows = [row for row in sessions.all_(conn) if session in (None, row.name)]
-    each = [_status(conn, row, now) for row in rows]
+    each = [_status(conn, row, now, (uses or {}).get(row.name, ())) for row in rows]
     if len(each) == 1:
         return each[0]
     worst = max(each, key=lambda s: (s.reason is not None, s.oldest_age or 0.0), default=None)
@@ -143,10 +157,16 @@ def queue_status(conn: sqlite3.Connection, *, now: float, session: str | None = 
     counts, rate = _sum([s.counts for s in each]) or {state.word: 0 for state in State}, sum(s.rate for s in each)
     return QueueStatus(
         counts=counts, held=_sum([s.held for s in each]), oldest_age=max(ages, default=None), head=worst.head if worst else None,
-        reason=worst.reason if worst else None, reason_until=worst.reason_until if worst else None, last_sent_at=max(sent, default=None),
-        rate=rate, drain=counts[State.QUEUED.word] / rate if rate else None, in_flight=counts[State.SENDING.word],
-        unconfirmed=counts[State.UNCONFIRMED.word],
+        reason=worst.reason if worst else None, reason_until=worst.reason_until if worst else None, cap=worst.cap if worst else None,
+        last_sent_at=max(sent, default=None), rate=rate, drain=_last([s for s in each if s.counts[State.QUEUED.word] or s.rate]),
+        in_flight=counts[State.SENDING.word], unconfirmed=counts[State.UNCONFIRMED.word],
     )  # fmt: skip
+
+
+def _last(each: Sequence[QueueStatus]) -> float | None:
+    """Sessions send beside each other: all is gone when the slowest is done; unknown if that is unknown of one."""
+    drains = [s.drain for s in each]
+    return None if None in drains else max((d for d in drains if d is not None), default=None)
 
 
 def _sum(many: list[dict[str, int]]) -> dict[str, int]:
@@ -157,7 +177,7 @@ def _sum(many: list[dict[str, int]]) -> dict[str, int]:
     return total
 
 
-def _status(conn: sqlite3.Connection, session: SessionRow, now: float) -> QueueStatus:
+def _status(conn: sqlite3.Connection, session: SessionRow, now: float, uses: Sequence[Use]) -> QueueStatus:
     counts = {state.word: 0 for state in State}
     for row in conn.execute("SELECT labels, value FROM counter WHERE name = 'messages'"):
         labels = json.loads(row["labels"])
@@ -173,11 +193,11 @@ def _status(conn: sqlite3.Connection, session: SessionRow, now: float) -> QueueS
         "SELECT ifnull(sum(count), 0) FROM sent_minute WHERE session = ? AND minute > ?", (session.name, int((now - RATE_WINDOW) // 60))
     ).fetchone()[0]
     rate, queued = sent / RATE_WINDOW, counts[State.QUEUED.word]
-    head, reason, until = _head(conn, session, now) if queued else (None, None, None)
+    head, reason, until, cap = _head(conn, session, now, uses) if queued else (None, None, None, None)
     return QueueStatus(
         counts=counts, held=held, oldest_age=_oldest(conn, session.name, now), head=head, reason=reason, reason_until=until,
-        last_sent_at=session.last_sent_at, rate=rate, drain=queued / rate if rate else None, in_flight=counts[State.SENDING.word],
-        unconfirmed=counts[State.UNCONFIRMED.word],
+        cap=cap, last_sent_at=session.last_sent_at, rate=rate, drain=drain(queued, rate, uses, now),
+        in_flight=counts[State.SENDING.word], unconfirmed=counts[State.UNCONFIRMED.word],
     )  # fmt: skip
 
 
@@ -191,58 +211,78 @@ def _oldest(conn: sqlite3.Connection, session: str, now: float) -> float | None:
     return max(ages, default=None)
 
 
-def waits(conn: sqlite3.Connection, session: SessionRow, *, now: float) -> Waits:
+def waits(conn: sqlite3.Connection, session: SessionRow, *, now: float, uses: Sequence[Use] = ()) -> Waits:
     """How long messages wait, by index seeks alone: a scrape costs the same with ten messages and with ten million.
 
     Due is what nothing but the gateway and WhatsApp holds up. Not due: what is held, scheduled or in back-off; all of a session
-    that its operator paused or stopped; what goes to new chats while the account is restricted.
+    that its operator paused or stopped, or a cap of pacing holds back (`uses`); what goes to new chats while the account is
+    restricted, or the cap on those is reached.
     """
     until = session.restricted_until
     restricted = until is not None and (until > now or sessions.trying_out(conn, session, now))
     oldest = _oldest(conn, session.name, now)
-    if session.paused or session.desired == "stopped" or (restricted and session.restricted_everything):
+    capped = holding(uses, new_chats=False) is not None
+    if session.paused or session.desired == "stopped" or capped or (restricted and session.restricted_everything):
         return Waits(oldest, None, restricted)
+    known_only = restricted or holding(uses, new_chats=True) is not None
     found = [
-        conn.execute(query, {"session": session.name}).fetchone() for new, query in _EARLIEST.items() if not (new and restricted)
+        conn.execute(query, {"session": session.name}).fetchone() for new, query in _EARLIEST.items() if not (new and known_only)
     ] + [conn.execute(_EARLIEST_BLOCKED, (session.name,)).fetchone()]
     ages = [now - lane["due"] for lane in found if lane is not None and lane["due"] <= now]
     return Waits(oldest, max(ages, default=None), restricted)
 
 
-def _head(conn: sqlite3.Connection, session: SessionRow, now: float) -> tuple[str | None, str | None, float | None]:
-    """The message that goes next: public id, why it waits, until when."""
-    candidates = []  # (due, head_id, reason, until)
-    restricted = session.restricted_until if session.restricted_until and session.restricted_until > now else None
-    trying = sessions.trying_out(conn, session, now)
+#: Why a message waits, until when where known, and the cap behind that.
+_Why = tuple[Reason, float | None, str | None]
+
+
+def _head(
+    conn: sqlite3.Connection, session: SessionRow, now: float, uses: Sequence[Use]
+) -> tuple[str | None, str | None, float | None, str | None]:
+    """The message that goes next: public id, why it waits, until when, and which cap."""
+    candidates: list[tuple[bool, float, int, _Why]] = []  # whether its kind of chat is held back, due, head_id, why
     for new, query in _EARLIEST.items():
         lane = conn.execute(query, {"session": session.name}).fetchone()
         if lane is not None:
-            limited = restricted is not None and (new or session.restricted_everything)
-            limited = limited or bool(new and trying)
-            reason, until = (Reason.ACCOUNT_RESTRICTED, restricted) if limited else _in_time(conn, lane, now)
-            candidates.append((lane["due"], lane["head_id"], reason, until))
+            held = _held_back(conn, session, bool(new), now, uses)
+            candidates.append((held is not None, lane["due"], lane["head_id"], held or _in_time(conn, lane, now, uses)))
     lane = conn.execute(_EARLIEST_BLOCKED, (session.name,)).fetchone()
     if lane is not None:
-        candidates.append((lane["due"], lane["head_id"], Reason.IN_FLIGHT if lane["blocked"] & 1 else Reason.RESOLVING, None))
+        reason = Reason.IN_FLIGHT if lane["blocked"] & 1 else Reason.RESOLVING
+        candidates.append((False, lane["due"], lane["head_id"], (reason, None, None)))
     if not candidates:  # all that is queued is held
         query = "SELECT id, hold FROM outbox WHERE session = ? AND state = 0 AND hold IS NOT NULL ORDER BY id LIMIT 1"
         row = conn.execute(query, (session.name,)).fetchone()
-        return (_public(conn, row["id"]), row["hold"], None) if row else (None, None, None)
-    _, head, reason, until = min(candidates, key=lambda c: (c[2] is Reason.ACCOUNT_RESTRICTED, c[0]))
+        return (_public(conn, row["id"]), row["hold"], None, None) if row else (None, None, None, None)
+    _, _, head, why = min(candidates, key=lambda c: c[:2])
     if session.paused:
-        reason, until = Reason.PAUSED, None
+        why = Reason.PAUSED, None, None
     elif session.state != "ready" or session.account is None:
-        reason, until = Reason.SESSION_NOT_READY, None
-    return _public(conn, head), reason.value, until
+        why = Reason.SESSION_NOT_READY, None, None
+    return _public(conn, head), why[0].value, *why[1:]
 
 
-def _in_time(conn: sqlite3.Connection, lane: sqlite3.Row, now: float) -> tuple[Reason, float | None]:
+def _held_back(conn: sqlite3.Connection, session: SessionRow, new: bool, now: float, uses: Sequence[Use]) -> _Why | None:
+    """Why no message to this kind of chat goes at all: WhatsApp restricts the account, or a cap on new chats is reached."""
+    restricted = session.restricted_until if session.restricted_until and session.restricted_until > now else None
+    if restricted is not None and (new or session.restricted_everything):
+        return Reason.ACCOUNT_RESTRICTED, restricted, None
+    if new and sessions.trying_out(conn, session, now):
+        return Reason.ACCOUNT_RESTRICTED, None, None
+    use = holding([use for use in uses if use.new_chats], new_chats=True) if new else None
+    return None if use is None else (Reason.RATE_LIMITED, use.until, use.name)
+
+
+def _in_time(conn: sqlite3.Connection, lane: sqlite3.Row, now: float, uses: Sequence[Use]) -> _Why:
     """Why a lane that nothing blocks still waits: for its time, or for its turn."""
     if lane["due"] <= now:
-        return Reason.RATE_LIMITED, None
-    row = conn.execute("SELECT send_at FROM outbox WHERE id = ?", (lane["head_id"],)).fetchone()
+        use = holding(uses, new_chats=False)
+        return Reason.RATE_LIMITED, use.until if use else None, use.name if use else None
+    row = conn.execute("SELECT send_at, due FROM outbox WHERE id = ?", (lane["head_id"],)).fetchone()
+    if row["due"] < lane["due"]:
+        return Reason.RATE_LIMITED, lane["due"], "chat_interval"
     scheduled = row["send_at"] is not None and row["send_at"] >= lane["due"]
-    return (Reason.SCHEDULED if scheduled else Reason.RETRY_BACKOFF), lane["due"]
+    return (Reason.SCHEDULED if scheduled else Reason.RETRY_BACKOFF), lane["due"], None
 
 
 def _public(conn: sqlite3.Connection, rowid: int) -> str:

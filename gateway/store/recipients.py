@@ -45,6 +45,12 @@ class Recipient:
     ask_at: float | None
     resolved_at: float | None
     history_at: float | None
+    next_at: float | None  #: the gap between two messages to one chat: nothing goes before
+
+    @property
+    def new(self) -> bool:
+        """No history with this chat. Groups count as having some: the limits of WhatsApp are on people who do not know us."""
+        return self.history_at is None and not self.group
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +138,7 @@ def _merge(conn: sqlite3.Connection, session: str, source: int, target: int) -> 
     conn.execute("UPDATE alias SET recipient = ? WHERE recipient = ?", (target, source))
     conn.execute(
         "UPDATE recipient AS t SET history_at = coalesce(min(t.history_at, s.history_at), t.history_at, s.history_at), "
+        "next_at = coalesce(max(t.next_at, s.next_at), t.next_at, s.next_at), "
         "wa_id = ifnull(t.wa_id, s.wa_id), pn = ifnull(t.pn, s.pn), lid = ifnull(t.lid, s.lid) "
         "FROM (SELECT * FROM recipient WHERE id = ?) AS s WHERE t.id = ?",
         (source, target),

@@ -105,6 +105,7 @@ class PlayedHost:
         self.api, self.settings = api, api.settings
         self.fence: sessions.Fence
         self.healthy = True
+        self.pace: list[dict[str, Any]] = []  #: how each cap stands, as a host says it
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> PlayedHost:
@@ -139,6 +140,7 @@ class PlayedHost:
             session="default", state=State.READY, epoch=self.fence.epoch, since=now, connected=True, chromium_pid=os.getpid(),
             answered_at=now, canary=None if self.healthy else "WPP.chat.find is gone", socket="CONNECTED", stream_mode="MAIN",
             stream_info="NORMAL", account=ACCOUNT, expected_account=ACCOUNT, memory_bytes=300_000_000,
+            pace=self.pace,
         )  # fmt: skip
         self._heart.beat({"evidence": evidence.as_dict()})
 

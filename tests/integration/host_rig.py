@@ -26,11 +26,12 @@ from gateway import beat
 from gateway import slot as slots
 from gateway.executable import find_chromium
 from gateway.message import State
+from gateway.pacing import Use
 from gateway.sandbox.server import Sandbox
 from gateway.session import Evidence
 from gateway.settings import Settings
 from gateway.store import commands, doorbell, outbox, sessions
-from gateway.store.model import Draft, MessageView
+from gateway.store.model import Draft, MessageView, QueueStatus
 from gateway.store.writer import Reader, Writer
 
 T = TypeVar("T")
@@ -203,6 +204,9 @@ class HostRig:
         view = await self.reader.run(lambda conn: outbox.get(conn, id))
         assert view is not None
         return view
+
+    async def queue_status(self, uses: dict[str, list[Use]] | None = None) -> QueueStatus:
+        return await self.reader.run(lambda conn: outbox.queue_status(conn, now=time.time(), session=SESSION, uses=uses))
 
     async def reached(self, id: str, *states: State, seconds: float = 30.0) -> MessageView:
         async def question() -> MessageView | None:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 
 import aiohttp
+import pytest
 from api_rig import ONE, ApiRig, PlayedHost, beating
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from prometheus_client.parser import text_string_to_metric_families
 
+from gateway.beat import boot_time
 from gateway.message import NotSent
+from gateway.pacing import DAY, Use
 from gateway.store import recoveries, sessions
 
 SEED_FIELDS = {"session_health": bool, "message_queue_length": int, "processing_queue": bool, "restart_in_progress": bool}
@@ -88,6 +93,13 @@ async def test_the_queue_says_why_its_head_waits(tmp_path: Path) -> None:
             await api.post("/api/clear-queue")
             await api.send()
             assert await reason() == "rate_limited"
+            cap = Use("max_per_day", limit=1, span=DAY, new_chats=False, left=0, until=boot_time() + 600)
+            host.pace = [asdict(cap)]
+            host.beat()
+            _, queue, _ = await api.get("/api/queue-status")
+            assert queue["head_of_line"]["cap"] == "max_per_day" and 500 < queue["estimated_drain_seconds"] <= 600
+            assert datetime.fromisoformat(queue["head_of_line"]["until"]).timestamp() == pytest.approx(time.time() + 600, abs=30)
+            host.pace = []
             host.healthy = False
             host.beat()
             assert await reason() == "session_not_ready", "due, and nobody there who could send it"

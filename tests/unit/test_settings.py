@@ -64,3 +64,17 @@ def test_a_key_file_is_read(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("y" * 32 + "\n")
     named = {"GATEWAY_DATA": str(tmp_path), "GATEWAY_API_KEY_FILE": str(tmp_path / "key")}
     assert load({**named, "GATEWAY_LISTEN": "0.0.0.0:1"}).key == "y" * 32
+
+
+def test_careful_brings_its_parts_and_what_is_set_by_name_wins(tmp_path: Path) -> None:
+    where = {"GATEWAY_DATA": str(tmp_path), "GATEWAY_PACING": "careful"}
+    careful = load(where)
+    assert (careful.send_interval, careful.max_per_minute, careful.max_per_day, careful.new_chats_per_day) == (3.0, 10, 200, 20)
+    (tmp_path / "gateway.toml").write_text("max_per_day = 50\n")
+    mixed = load({**where, "GATEWAY_MAX_PER_MINUTE": "0"})
+    assert (mixed.send_interval, mixed.max_per_minute, mixed.max_per_day, mixed.new_chats_per_day) == (3.0, 0, 50, 20)
+
+
+def test_all_caps_are_off_by_default(tmp_path: Path) -> None:
+    s = load({"GATEWAY_DATA": str(tmp_path)})
+    assert not any((s.max_per_minute, s.max_per_hour, s.max_per_day, s.new_chats_per_day, s.chat_interval))

@@ -124,11 +124,11 @@ class Outbox(RuleBasedStateMachine):
             self.rig.ack(self.claims[-1].key.hex)
             self.acked[self.claims[-1].message] = 1
 
-    @rule()
-    def claim(self) -> None:
+    @rule(gap=st.sampled_from([0.0, 0.0, 4.0]))
+    def claim(self, gap: float = 0.0) -> None:
         rig = self.rig
         busy = {r[0] for r in rig.conn.execute("SELECT recipient FROM outbox WHERE state IN (1, 2)")}
-        found = rig.claim()
+        found = rig.claim(chat_interval=gap)
         if found is None:
             return
         assert found.recipient not in busy, "two of one chat in flight"
