@@ -150,9 +150,12 @@ def new_hex(dice: bytes | None = None) -> str:
     return "3EB0" + (dice or secrets.token_bytes(9)).hex().upper()
 
 
-def new_id(dice: bytes | None = None) -> str:
-    """A message's public id: msg_ and 24 random hex digits. `dice` are 12 random bytes."""
-    return "msg_" + (dice or secrets.token_bytes(12)).hex()
+def new_id(now: float, dice: bytes | None = None) -> str:
+    """A message's public id: msg_, 12 hex digits of `now` (wall clock, in milliseconds) and 12 random ones. `dice` are 6 random bytes.
+
+    Ids grow with time, so that their index grows at its end: at random places each message would cost a page of WAL more.
+    """
+    return f"msg_{int(now * 1000):012x}{(dice or secrets.token_bytes(6)).hex()}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,10 @@ import json
 import sqlite3
 from collections.abc import Sequence
 
+from pydantic_core import to_json
+
 from gateway.message import State, new_hex, new_id
-from gateway.store import counters, events, lanes, recipients, transitions
+from gateway.store import bulk, counters, events, lanes, recipients, transitions
 from gateway.store.errors import IdempotencyConflict, NotFound, QueueLimit
 from gateway.store.model import Accepted, Draft
 
@@ -31,7 +33,7 @@ def accept(
         queued = int(counters.value(conn, "messages", {"session": session, "state": State.QUEUED.word}))
         if queued + coming > queue_limit:
             raise QueueLimit(queued)
-    ids = [new_id() for _ in drafts]
+    ids = [new_id(now) for _ in drafts]
     request = remember(conn, scope, key, fingerprint, ids, now) if key is not None else None
     rows = [_insert(conn, draft, public, request, now) for draft, public in zip(drafts, ids, strict=True)]
     for session, by in waiting.items():
@@ -46,16 +48,25 @@ def repeated(conn: sqlite3.Connection, *, scope: str, key: str, fingerprint: byt
     row = conn.execute("SELECT fingerprint, ids FROM request WHERE scope = ? AND key = ?", (scope, key)).fetchone()
     if row is None:
         return None
-    if row["fingerprint"] != fingerprint:
-        raise IdempotencyConflict(f"the idempotency key {key!r} was used for another request")
-    return Accepted(json.loads(row["ids"]), repeated=True)
+    outcome = answer(key, fingerprint, row["fingerprint"], row["ids"])
+    if isinstance(outcome, IdempotencyConflict):
+        raise outcome
+    return outcome
 
 
-#: One row of the outbox; `values` gives what goes in.
-INSERT = (
-    "INSERT INTO outbox(public, session, recipient, address, account, type, content, callback_data, request, priority, accepted, "
-    "send_at, scheduled, ttl, expires_at, ord, due, state, state_since, hex) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,0,?,?)"
+def answer(key: str, fingerprint: bytes, before: bytes, ids: str) -> Accepted | IdempotencyConflict:
+    """What a key seen `before`, with another or the same fingerprint, answers now; `ids` as its row holds them."""
+    if before != fingerprint:
+        return IdempotencyConflict(f"the idempotency key {key!r} was used for another request")
+    return Accepted(json.loads(ids), repeated=True)
+
+
+#: The outbox and the columns of a fresh row, as `values` gives them; its state is queued by default.
+OUTBOX = (
+    "outbox(public, session, recipient, address, account, type, content, callback_data, request, priority, accepted, "
+    "send_at, scheduled, ttl, expires_at, ord, due, state_since, hex)"
 )
+REQUEST = "request(scope, key, fingerprint, ids, created)"
 
 
 def values(
@@ -65,18 +76,14 @@ def values(
     scheduled = draft.send_at is not None and draft.send_at > now
     ord_ = max(accepted, draft.send_at or 0.0)
     return (
-        public, draft.session, recipient, draft.address, account, draft.type, json.dumps(draft.content, ensure_ascii=False),
+        public, draft.session, recipient, draft.address, account, draft.type, to_json(draft.content).decode(),
         draft.callback_data, request, draft.priority, accepted, draft.send_at, int(scheduled), draft.ttl,
         ord_ + draft.ttl if draft.ttl else None, ord_, max(now, draft.send_at or 0.0), now, hex_,
     )  # fmt: skip
 
 
 def remember(conn: sqlite3.Connection, scope: str, key: str, fingerprint: bytes, ids: list[str], now: float) -> int:
-    cursor = conn.execute(
-        "INSERT INTO request(scope, key, fingerprint, ids, created) VALUES (?, ?, ?, ?, ?)", (scope, key, fingerprint, json.dumps(ids), now)
-    )
-    assert cursor.lastrowid is not None
-    return cursor.lastrowid
+    return bulk.insert(conn, REQUEST, [(scope, key, fingerprint, json.dumps(ids), now)])
 
 
 def _insert(conn: sqlite3.Connection, draft: Draft, public: str, request: int | None, now: float) -> tuple[int, int]:
@@ -88,10 +95,9 @@ def _insert(conn: sqlite3.Connection, draft: Draft, public: str, request: int | 
         raise NotFound(f"there is no session {draft.session}")
     accepted, account = session
     recipient = recipients.intern(conn, session=draft.session, address=draft.address, now=now)
-    cursor = conn.execute(INSERT, values(draft, public, new_hex(), recipient, request, accepted, account, now))
-    assert cursor.lastrowid is not None
+    row = bulk.insert(conn, OUTBOX, [values(draft, public, new_hex(), recipient, request, accepted, account, now)])
     lanes.appended(conn, draft.session, recipient, max(accepted, draft.send_at or 0.0))
-    return cursor.lastrowid, recipient
+    return row, recipient
 
 
 def fail_at_once(conn: sqlite3.Connection, rows: list[tuple[int, int]], now: float) -> None:

@@ -55,6 +55,9 @@ def open_database(path: Path, *, deadline: float = 10.0) -> sqlite3.Connection:
         conn.execute(f"PRAGMA wal_autocheckpoint = {AUTO_CHECKPOINT}")
         conn.execute(f"PRAGMA journal_size_limit = {WAL_LIMIT}")
         migrate(conn, boot_time() + deadline)
+        # after the migrations, which may sort whole tables: what a savepoint keeps of changed pages lies in memory,
+        # not in a file that each batch makes, writes and deletes
+        conn.execute("PRAGMA temp_store = MEMORY")
     except BaseException as error:
         conn.close()
         if isinstance(error, sqlite3.OperationalError) and full(error):

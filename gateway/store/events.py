@@ -10,6 +10,8 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from gateway.store import bulk
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -39,10 +41,7 @@ def append_many(
 ) -> None:
     """The same event for many (session, message row)."""
     text = json.dumps(data or {})
-    conn.executemany(
-        "INSERT INTO event(at, kind, session, message, data) VALUES (?, ?, ?, ?, ?)",
-        [(now, kind, session, message, text) for session, message in rows],
-    )
+    bulk.insert(conn, "event(at, kind, session, message, data)", [(now, kind, session, message, text) for session, message in rows])
 
 
 def after(conn: sqlite3.Connection, cursor: int, limit: int, kinds: Collection[str] | None = None) -> list[Event]:

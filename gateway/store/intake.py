@@ -6,6 +6,7 @@ take. Each still stands for itself: one that is refused leaves the others alone.
 
 from __future__ import annotations
 
+import itertools
 import json
 import secrets
 import sqlite3
@@ -13,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gateway.message import State, new_hex, new_id
-from gateway.store import accepting, counters, events, lanes, recipients, transitions
+from gateway.store import accepting, bulk, counters, events, lanes, recipients, transitions
 from gateway.store.errors import IdempotencyConflict, NotFound, QueueLimit
 from gateway.store.model import Accepted, Draft
 
@@ -42,6 +43,17 @@ class _Session:
     coming: int = 0
 
 
+class _Dice:
+    """Random bytes, asked for once for many throws: each asking hands the interpreter over."""
+
+    def __init__(self, size: int) -> None:
+        self._bytes, self._at = secrets.token_bytes(size), 0
+
+    def throw(self, size: int) -> bytes:
+        self._at += size
+        return self._bytes[self._at - size : self._at]
+
+
 def accept_all(
     conn: sqlite3.Connection, *, requests: Sequence[Request], now: float, queue_limit: int, room: bool = True
 ) -> list[Outcome | None]:
@@ -50,6 +62,7 @@ def accept_all(
     An idempotency key seen before answers with the ids given then, whatever limits say.
     """
     outcomes: list[Outcome | None] = [None] * len(requests)
+    before = _before(conn, requests)
     sessions: dict[str, _Session | None] = {}
     taken: list[int] = []
     again: list[int] = []  # a key that comes twice in this round: the second is a repeat of the first
@@ -59,8 +72,8 @@ def accept_all(
             if (request.scope, request.key) in keys:
                 again.append(i)
                 continue
-            outcomes[i] = _before(conn, request)
-            if outcomes[i] is not None:
+            if (request.scope, request.key) in before:
+                outcomes[i] = accepting.answer(request.key, request.fingerprint, *before[(request.scope, request.key)])
                 continue
             keys.add((request.scope, request.key))
         if not room:
@@ -80,12 +93,17 @@ def accept_all(
     return outcomes
 
 
-def _before(conn: sqlite3.Connection, request: Request) -> Outcome | None:
-    assert request.key is not None
-    try:
-        return accepting.repeated(conn, scope=request.scope, key=request.key, fingerprint=request.fingerprint)
-    except IdempotencyConflict as conflict:
-        return conflict
+def _before(conn: sqlite3.Connection, requests: Sequence[Request]) -> dict[tuple[str, str], tuple[bytes, str]]:
+    """(scope, key) → (fingerprint, ids) of those idempotency keys that were seen before."""
+    asked = [(r.scope, r.key) for r in requests if r.key is not None]
+    if not asked:
+        return {}
+    rows = conn.execute(
+        "SELECT r.scope, r.key, r.fingerprint, r.ids FROM json_each(?) j "
+        "JOIN request r ON r.scope = j.value ->> 0 AND r.key = j.value ->> 1",
+        (json.dumps(asked),),
+    )
+    return {(row[0], row[1]): (row[2], row[3]) for row in rows}
 
 
 def _refusal(
@@ -121,32 +139,42 @@ def _session(conn: sqlite3.Connection, name: str, now: float) -> _Session | None
 
 def _take(conn: sqlite3.Connection, requests: Sequence[Request], sessions: dict[str, _Session | None], now: float) -> list[list[str]]:
     """Write all of them; the ids of each."""
-    dice = secrets.token_bytes(21 * sum(len(r.drafts) for r in requests))  # asked for once: each asking hands the interpreter over
+    dice = _Dice(15 * sum(len(r.drafts) for r in requests))
     people, nobody = _intern(conn, [d for r in requests for d in r.drafts], now)
-    ids: list[list[str]] = []
+    ids = [[new_id(now, dice.throw(6)) for _ in r.drafts] for r in requests]
+    numbers = _remember(conn, requests, ids, now)
     rows: list[tuple[object, ...]] = []
     chats: list[tuple[str, int]] = []
-    for request in requests:
-        mine = [new_id(dice[21 * n : 21 * n + 12]) for n in range(len(rows), len(rows) + len(request.drafts))]
-        number = accepting.remember(conn, request.scope, request.key, request.fingerprint, mine, now) if request.key is not None else None
+    least: dict[str, dict[int, float]] = {}  # of each session: recipient → ord of its first fresh row
+    for request, mine, number in zip(requests, ids, numbers, strict=True):
         for public, draft in zip(mine, request.drafts, strict=True):
             session = sessions[draft.session]
             assert session is not None
             recipient = people[(draft.session, draft.address)]
-            hex_ = new_hex(dice[21 * len(rows) + 12 : 21 * len(rows) + 21])
+            hex_ = new_hex(dice.throw(9))
             rows.append(accepting.values(draft, public, hex_, recipient, number, session.accepted, session.account, now))
             chats.append((draft.session, recipient))
-        ids.append(mine)
-    conn.executemany(accepting.INSERT, rows)
-    last = conn.execute("SELECT last_insert_rowid()").fetchone()[0]  # AUTOINCREMENT: one after the other
-    numbered = [(chat[0], last - len(rows) + 1 + n) for n, chat in enumerate(chats)]
-    for name, session in sessions.items():
-        if session is not None and session.coming:
-            lanes.recompute_heads(conn, name, {recipient for chat, recipient in chats if chat == name})
-            transitions.count(conn, name, None, State.QUEUED, session.coming)
+            ords, ord_ = least.setdefault(draft.session, {}), max(session.accepted, draft.send_at or 0.0)
+            ords[recipient] = min(ord_, ords.get(recipient, ord_))
+    first = bulk.insert(conn, accepting.OUTBOX, rows) - len(rows) + 1  # AUTOINCREMENT: one after the other
+    numbered = [(chat[0], first + n) for n, chat in enumerate(chats)]
+    for name, ords in least.items():
+        session = sessions[name]
+        assert session is not None
+        lanes.appended_many(conn, name, ords)
+        transitions.count(conn, name, None, State.QUEUED, session.coming)
     events.append_many(conn, kind="message.queued", rows=numbered, now=now)
     accepting.fail_at_once(conn, [(row, chat[1]) for (_, row), chat in zip(numbered, chats, strict=True) if chat[1] in nobody], now)
     return ids
+
+
+def _remember(conn: sqlite3.Connection, requests: Sequence[Request], ids: list[list[str]], now: float) -> list[int | None]:
+    """The row of each request's idempotency key; None where it has none."""
+    rows = [(r.scope, r.key, r.fingerprint, json.dumps(mine), now) for r, mine in zip(requests, ids, strict=True) if r.key is not None]
+    if not rows:
+        return [None] * len(requests)
+    at = itertools.count(bulk.insert(conn, accepting.REQUEST, rows) - len(rows) + 1)
+    return [next(at) if r.key is not None else None for r in requests]
 
 
 def _intern(conn: sqlite3.Connection, drafts: list[Draft], now: float) -> tuple[dict[tuple[str, str], int], set[int]]:
@@ -164,11 +192,8 @@ def _intern(conn: sqlite3.Connection, drafts: list[Draft], now: float) -> tuple[
             recipients.intern(conn, session=row[0], address=row[1], now=now)
     new = [pair for pair in wanted if pair not in found]
     if new:
-        conn.executemany(
-            "INSERT INTO recipient(session, is_group, ask_at) VALUES (?, ?, ?)", [(s, a.endswith("@g.us"), now) for s, a in new]
-        )
-        last = conn.execute("SELECT last_insert_rowid()").fetchone()[0]
-        made = {pair: last - len(new) + 1 + n for n, pair in enumerate(new)}
-        conn.executemany("INSERT INTO alias(session, address, recipient) VALUES (?, ?, ?)", [(*pair, id) for pair, id in made.items()])
+        first = bulk.insert(conn, "recipient(session, is_group, ask_at)", [(s, a.endswith("@g.us"), now) for s, a in new]) - len(new) + 1
+        made = {pair: first + n for n, pair in enumerate(new)}
+        bulk.insert(conn, "alias(session, address, recipient)", [(*pair, id) for pair, id in made.items()])
         found |= made
     return found, nobody

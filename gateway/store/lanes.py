@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Mapping
 
 BUSY = 1  #: a sending or unconfirmed row of the chat exists
 RESOLVING = 2  #: its recipient is yet to be looked up
@@ -24,9 +24,10 @@ _DERIVED = """o.session, o.recipient, o.id, o.ord, o.priority, r.history_at IS N
     FROM outbox o JOIN recipient r ON r.id = o.recipient"""
 _ONE = f"""INSERT OR REPLACE INTO lane({_COLUMNS}) SELECT {_DERIVED}
     WHERE o.session = ? AND o.recipient = ? AND o.state = 0 AND o.hold IS NULL ORDER BY o.ord, o.id LIMIT 1"""
-_HEADS = f"""INSERT OR REPLACE INTO lane({_COLUMNS}) SELECT {_DERIVED} WHERE o.id IN (
-    SELECT (SELECT e.id FROM outbox e WHERE e.session = ? AND e.recipient = j.value AND e.state = 0 AND e.hold IS NULL
-    ORDER BY e.ord, e.id LIMIT 1) FROM json_each(?) j)"""
+_APPENDED = f"""INSERT OR REPLACE INTO lane({_COLUMNS}) SELECT {_DERIVED} WHERE o.id IN (
+    SELECT (SELECT e.id FROM outbox e WHERE e.session = :session AND e.recipient = j.value ->> 0 AND e.state = 0 AND e.hold IS NULL
+    ORDER BY e.ord, e.id LIMIT 1) FROM json_each(:chats) j
+    WHERE NOT EXISTS (SELECT 1 FROM lane l WHERE l.session = :session AND l.recipient = j.value ->> 0 AND l.head_ord <= j.value ->> 1))"""
 _ALL = f"""SELECT {_DERIVED} WHERE o.state = 0 AND o.hold IS NULL AND NOT EXISTS (
     SELECT 1 FROM outbox e WHERE e.session = o.session AND e.recipient = o.recipient AND e.state = 0 AND e.hold IS NULL
     AND (e.ord, e.id) < (o.ord, o.id))"""
@@ -44,9 +45,9 @@ def recompute_many(conn: sqlite3.Connection, chats: Iterable[tuple[str, int]]) -
         recompute(conn, session, recipient)
 
 
-def recompute_heads(conn: sqlite3.Connection, session: str, chats: Collection[int]) -> None:
-    """The same in one statement, for chats of one session that each have queued work."""
-    conn.execute(_HEADS, (session, json.dumps(list(chats))))
+def appended_many(conn: sqlite3.Connection, session: str, chats: Mapping[int, float]) -> None:
+    """`appended` in one statement, for chats of one session: recipient → the least `ord` of its fresh rows."""
+    conn.execute(_APPENDED, {"session": session, "chats": json.dumps(list(chats.items()))})
 
 
 def appended(conn: sqlite3.Connection, session: str, recipient: int, ord_: float) -> None:
