@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo run test test-unit chaos lint clean lock
+.PHONY: help install demo run test test-unit chaos deploy-check lint clean lock
 
 help: ## Show this menu
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ test-unit: .venv/.packages ## Run the fast tests
 
 chaos: install ## Kill and stop everything at random moments, and count
 	@$(BIN)/pytest -s tests/chaos
+
+deploy-check: install ## Carry out the Dockerfile in a fresh Debian (as root, by debootstrap), and send a message from it
+	@$(BIN)/pytest -s tests/deploy
 
 lint: .venv/.packages deploy/wa-js/node_modules/.package-lock.json ## Check arrows, style, types, and bridge.js against wa-js
 	@$(BIN)/lint-imports

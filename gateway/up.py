@@ -70,7 +70,8 @@ def command(conf: Path) -> list[str]:
 
 
 def check(settings: Settings) -> None:
-    """Say early what would else fail late. Raises SetupFailed."""
+    """Say early what would else fail late. Raises SetupFailed, SettingsError."""
+    settings.key  # noqa: B018 - the file that holds it is read now
     try:
         find_chromium(settings.chromium)
     except Unusable as error:
@@ -79,7 +80,7 @@ def check(settings: Settings) -> None:
 
 
 def up(settings: Settings, sandbox: str | None) -> None:
-    """Become supervisord. Raises SetupFailed."""
+    """Become supervisord. Raises SetupFailed, SettingsError."""
     check(settings)
     conf = write_conf(settings, sandbox=sandbox)
     print(f"supervisorctl -c {conf} status", flush=True)

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import sqlite3
 import subprocess
 import sys
-import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import pytest
+from disk_rig import Filler, small_disk
 from gateway_rig import Gateway, until
 
 from gateway.client import Refused
 from gateway.store import lanes
-from gateway.store.database import ACCEPT_ROOM, CLAIM_ROOM, open_reader, room
+from gateway.store.database import ACCEPT_ROOM, CLAIM_ROOM, open_reader
 
 #: Bytes of the small file system: room for the reserves (200 MB), the ballast, a profile, and what the test fills.
 SIZE = 448 * 1024 * 1024
@@ -37,61 +33,6 @@ print("held", flush=True)
 sys.stdin.read()
 conn.execute("ROLLBACK")
 """
-
-
-@contextlib.contextmanager
-def small_disk(at: Path) -> Iterator[None]:
-    """An ext4 of SIZE bytes mounted at the directory; skips where this machine does not let us mount."""
-    image = at.with_name(f"{at.name}.img")
-    try:
-        with image.open("wb") as file:
-            file.truncate(SIZE)
-        subprocess.run(["mkfs.ext4", "-q", "-m", "0", "-E", "lazy_itable_init=0", str(image)], check=True)
-        mounted = subprocess.run(["mount", "-o", "loop", str(image), str(at)], capture_output=True, text=True)
-        if mounted.returncode:
-            pytest.skip(f"a small file system cannot be mounted here (needs root and loop devices): {mounted.stderr.strip()}")
-        try:
-            at.chmod(0o700)
-            yield
-        finally:
-            subprocess.run(["umount", "--lazy", str(at)], check=True)
-            at.rmdir()
-    finally:
-        image.unlink(missing_ok=True)
-
-
-class Filler:
-    """A stranger's file. `fill()` leaves no byte free, and so it stays until `free()`: whatever is given back is taken too."""
-
-    def __init__(self, directory: Path) -> None:
-        self._path = directory / "stranger"
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._eat)
-
-    def leave(self, left: int) -> None:
-        """Fill but for so many bytes."""
-        with self._path.open("ab") as file:
-            os.posix_fallocate(file.fileno(), file.tell(), room(self._path.parent) - left)
-
-    def fill(self) -> None:
-        self._thread.start()
-        until("the disk is full", lambda: room(self._path.parent) < 4096)
-
-    def _eat(self) -> None:
-        with self._path.open("ab", buffering=0) as file:
-            for block in (1 << 20, 4096, 1):
-                with contextlib.suppress(OSError):
-                    while not self._ended.is_set():
-                        file.write(b"x" * block)
-            while not self._ended.wait(0.05):
-                with contextlib.suppress(OSError):
-                    file.write(b"x" * 65536)
-
-    def free(self) -> None:
-        self._ended.set()
-        if self._thread.is_alive():
-            self._thread.join()
-        self._path.unlink(missing_ok=True)
 
 
 def post(gateway: Gateway, body: str, key: str, to: str = "4915550001") -> tuple[int, dict[str, str], dict[str, Any]]:
@@ -142,7 +83,7 @@ def texts(gateway: Gateway) -> list[str]:
 
 def test_a_full_disk_loses_nothing_and_kills_nobody() -> None:
     gateway = Gateway()
-    with small_disk(gateway.data), gateway:
+    with small_disk(gateway.data, SIZE), gateway:
         gateway.link()
         until("the ballast is set aside", lambda: (gateway.data / "ballast").exists(), 20)
         before = pids(gateway)
@@ -176,7 +117,7 @@ def test_a_full_disk_loses_nothing_and_kills_nobody() -> None:
 def test_the_reserve_is_kept_for_outcomes() -> None:
     """Below 200 MB nothing is accepted and what waits still goes; below 100 MB nothing is handed over either, until there is room."""
     gateway = Gateway()
-    with small_disk(gateway.data), gateway:
+    with small_disk(gateway.data, SIZE), gateway:
         gateway.link()
         before = pids(gateway)
         filler = Filler(gateway.data)

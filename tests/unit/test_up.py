@@ -11,8 +11,8 @@ import pytest
 from supervisor.options import ServerOptions
 
 from gateway.provision import SetupFailed
-from gateway.settings import Settings
-from gateway.up import command, write_conf
+from gateway.settings import Settings, SettingsError
+from gateway.up import check, command, write_conf
 
 ROOT = Path(__file__).parent.parent.parent
 NAMES = {"api", "watchdog", "browser-default", "chromium-default"}
@@ -80,3 +80,8 @@ def test_a_path_too_long_for_a_socket_is_refused_with_a_sentence(tmp_path: Path)
 def test_a_value_that_supervisord_cannot_hold_is_refused(tmp_path: Path, value: str) -> None:
     with pytest.raises(SetupFailed, match="leave out quotes"):
         write_conf(Settings(data=tmp_path), environ={"GATEWAY_CHROMIUM_ARGS": value})
+
+
+def test_a_key_that_cannot_be_read_is_said_before_anything_starts(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="GATEWAY_API_KEY_FILE cannot be read"):
+        check(Settings(data=tmp_path, api_key_file=tmp_path / "none"))
