@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
+from functools import partial
 
 from aiohttp import web
 
 from gateway.api import answers, schema
 from gateway.api.asking import session_row
-from gateway.api.context import context_of, wall
+from gateway.api.context import Context, context_of, wall
 from gateway.api.evidence import evidence_of, uses_of, why_unhealthy
 from gateway.api.operations import Operations, body, json_answer, query
 from gateway.message import Reason, State
@@ -72,10 +73,22 @@ async def clear_queue(request: web.Request) -> web.Response:
     context, asked = context_of(request), await body(request, schema.ClearIn)
     if asked.session is not None:
         await session_row(context, asked.session)
-    cleared = await context.write(
-        lambda conn: outbox.clear(conn, session=asked.session, states=asked.states, dry_run=asked.dry_run, now=wall()), "api"
-    )
-    return json_answer(answers.Cleared(cancelled=cleared.cancelled, outcome_unknown=cleared.outcome_unknown, dry_run=asked.dry_run))
+    if asked.dry_run:
+        would = await context.read(lambda conn: outbox.would_clear(conn, session=asked.session, states=asked.states, now=wall()))
+        return json_answer(answers.Cleared(cancelled=would.cancelled, outcome_unknown=would.outcome_unknown, dry_run=True))
+    done = await _clear(context, asked)
+    return json_answer(answers.Cleared(cancelled=done.cancelled, outcome_unknown=done.outcome_unknown, dry_run=False))
+
+
+async def _clear(context: Context, asked: schema.ClearIn) -> outbox.Cleared:
+    """By batches, each a transaction of its own, so that others get the write lock in between."""
+    now, done, after = wall(), outbox.Cleared(0, 0), None
+    while True:
+        clear = partial(outbox.clear, session=asked.session, states=asked.states, after=after, now=now)
+        batch = await context.write(clear, "api")
+        done = outbox.Cleared(done.cancelled + batch.cancelled, done.outcome_unknown + batch.outcome_unknown)
+        if (after := batch.next) is None:
+            return done
 
 
 @operations.post("/api/queue/release", body=schema.ReleaseIn, answers={200: answers.Released}, refusals=(404, 422))
@@ -87,14 +100,26 @@ async def release_held(request: web.Request) -> web.Response:
     """
     context, asked = context_of(request), await body(request, schema.ReleaseIn)
     await session_row(context, asked.session)
-    released = await context.write(
-        lambda conn: outbox.release(
-            conn, session=asked.session, hold=asked.hold, accept_duplicate=asked.accept_duplicate, dry_run=asked.dry_run, now=wall()
-        ),
-        f"browser-{asked.session}",
-        "api",
-    )
+    if asked.dry_run:
+        look = partial(outbox.would_release, session=asked.session, hold=asked.hold, accept_duplicate=asked.accept_duplicate)
+        released = await context.read(look)
+    else:
+        released = await _release(context, asked)
     note = _COPY_NOTE if asked.hold == "restored" else None
     return json_answer(
         answers.Released(released=released.released, asked=released.asked, held=released.held, dry_run=asked.dry_run, note=note)
     )
+
+
+async def _release(context: Context, asked: schema.ReleaseIn) -> outbox.Released:
+    """By batches, like _clear."""
+    now, done, after = wall(), outbox.Released(0, 0, 0), 0
+    while True:
+        release = partial(
+            outbox.release, session=asked.session, hold=asked.hold, accept_duplicate=asked.accept_duplicate, after=after, now=now
+        )
+        batch = await context.write(release, f"browser-{asked.session}", "api")
+        done = outbox.Released(done.released + batch.released, done.asked + batch.asked, done.held + batch.held)
+        if batch.next is None:
+            return done
+        after = batch.next

@@ -203,8 +203,12 @@ class Waits:
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """What a release did: rows let go, rows that the host will ask for first, rows that stay held."""
+    """What a release did: rows let go, rows that the host will ask for first, rows that stay held.
+
+    `next`: go on behind that row, in a transaction of its own; None: that was all.
+    """
 
     released: int
     asked: int
     held: int
+    next: int | None = None

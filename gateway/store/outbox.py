@@ -8,7 +8,7 @@ from gateway.store.accepting import accept, repeated
 from gateway.store.claims import acked, claim, nacked, older_epochs, overdue, placed, sent_not
 from gateway.store.errors import Conflict, Fenced, IdempotencyConflict, NotFound, QueueLimit
 from gateway.store.handovers import recall
-from gateway.store.holds import hold_restored, release
+from gateway.store.holds import hold_restored, release, would_release
 from gateway.store.model import (
     Accepted,
     AttemptView,
@@ -24,7 +24,7 @@ from gateway.store.model import (
     Unacked,
     Waits,
 )
-from gateway.store.queue import Cleared, cancel, clamp_backoff, clear, expire, requeue
+from gateway.store.queue import Cleared, cancel, clamp_backoff, clear, expire, requeue, would_clear
 from gateway.store.reading import get, list_, next_due, queue_status, unacked, waits
 from gateway.store.reconciling import deaths, reconciled, to_reconcile
 
@@ -33,5 +33,5 @@ __all__ = [
     "Overdue", "Page", "Pending", "QueueLimit", "QueueStatus", "Released", "Transition", "Unacked", "Waits",
     "accept", "acked", "cancel", "claim", "clamp_backoff", "clear", "deaths", "expire", "get", "hold_restored", "list_", "nacked",
     "next_due", "older_epochs", "overdue", "placed", "queue_status", "recall", "reconciled", "release", "repeated", "requeue", "sent_not",
-    "to_reconcile", "unacked", "waits",
+    "to_reconcile", "unacked", "waits", "would_clear", "would_release",
 ]  # fmt: skip

@@ -28,12 +28,23 @@ _WHICH: dict[Waiting, str] = {
 }
 
 
+#: Rows that one transaction of `clear` looks at: 300,000 in one kept others from the lock for 8 s.
+BATCH = 250
+
+#: Where a batch of `clear` ended: session, scheduled, ord, id.
+Place = tuple[str, int, float, int]
+
+
 @dataclass(frozen=True, slots=True)
 class Cleared:
-    """How many were cancelled (or would be), and how many were left alone because they may have been sent."""
+    """How many were cancelled (or would be), and how many were left alone because they may have been sent.
+
+    `next`: go on there, in a transaction of its own; None: that was all.
+    """
 
     cancelled: int
     outcome_unknown: int
+    next: Place | None = None
 
 
 def by_id(conn: sqlite3.Connection, id: str) -> Row:
@@ -62,20 +73,63 @@ def _let_go(hold: str | None) -> dict[str, object]:
 
 
 def clear(
-    conn: sqlite3.Connection, *, session: str | None = None, states: Collection[Waiting] | None = None, dry_run: bool = False, now: float
+    conn: sqlite3.Connection,
+    *,
+    session: str | None = None,
+    states: Collection[Waiting] | None = None,
+    after: Place | None = None,
+    limit: int = BATCH,
+    now: float,
 ) -> Cleared:
-    """Cancel all queued rows in those states of waiting (None: in all) that were never handed over or are proven not sent."""
-    which = " OR ".join(f"({_WHICH[state]})" for state in WAITING if states is None or state in states) or "0"
-    where = f"state = 0 AND (:session IS NULL OR session = :session) AND ({which})"
-    arguments = {"session": session, "now": now}
-    unknown = conn.execute(f"SELECT count(*) FROM outbox WHERE {where} AND uncertain", arguments).fetchone()[0]
-    query = f"SELECT id, session, recipient, state, hold FROM outbox WHERE {where} AND NOT uncertain"
-    rows = conn.execute(query, arguments).fetchall()
-    if not dry_run:
-        for hold in {row["hold"] for row in rows}:
-            transitions.move_many(conn, [r for r in rows if r["hold"] == hold], State.CANCELLED, now=now, values=_let_go(hold))
-        lanes.recompute_many(conn, [(r["session"], r["recipient"]) for r in rows])
-    return Cleared(len(rows), unknown)
+    """Cancel queued rows in those states of waiting (None: in all) that were never handed over or are proven not sent.
+
+    It looks at `limit` rows at most, from `after` on, in the order of their acceptance.
+    """
+    if after is None:
+        first = session or conn.execute("SELECT min(name) FROM session").fetchone()[0]
+        if first is None:
+            return Cleared(0, 0)
+        after = (first, -1, 0.0, 0)
+    where = "session = :session AND state = 0 AND (scheduled, ord, id) > (:scheduled, :ord, :id)"
+    query = (
+        f"SELECT id, session, recipient, state, hold, uncertain, scheduled, ord, ({_which(states)}) AS asked "
+        f"FROM outbox INDEXED BY outbox_queued WHERE {where} ORDER BY scheduled, ord, id LIMIT :limit"
+    )
+    found = dict(zip(("session", "scheduled", "ord", "id"), after, strict=True))
+    seen = conn.execute(query, {**found, "now": now, "limit": limit}).fetchall()
+    rows = [row for row in seen if row["asked"] and not row["uncertain"]]
+    for hold in {row["hold"] for row in rows}:
+        transitions.move_many(conn, [r for r in rows if r["hold"] == hold], State.CANCELLED, now=now, values=_let_go(hold))
+    lanes.recompute_many(conn, [(r["session"], r["recipient"]) for r in rows])
+    unknown = sum(1 for row in seen if row["asked"] and row["uncertain"])
+    return Cleared(len(rows), unknown, _next(conn, after[0], seen, limit, session))
+
+
+def _next(conn: sqlite3.Connection, name: str, seen: list[Row], limit: int, only: str | None) -> Place | None:
+    """Behind the last row seen; where that was the session's last, at the start of the next session."""
+    if len(seen) == limit:
+        last = seen[-1]
+        return name, last["scheduled"], last["ord"], last["id"]
+    if only is not None:
+        return None
+    name = conn.execute("SELECT min(name) FROM session WHERE name > ?", (name,)).fetchone()[0]
+    return None if name is None else (name, -1, 0.0, 0)
+
+
+def would_clear(
+    conn: sqlite3.Connection, *, session: str | None = None, states: Collection[Waiting] | None = None, now: float
+) -> Cleared:
+    """What clearing the whole queue would do; only looks."""
+    where = f"state = 0 AND (:session IS NULL OR session = :session) AND ({_which(states)})"
+    row = conn.execute(
+        f"SELECT count(*) FILTER (WHERE NOT uncertain), count(*) FILTER (WHERE uncertain) FROM outbox WHERE {where}",
+        {"session": session, "now": now},
+    ).fetchone()
+    return Cleared(row[0], row[1])
+
+
+def _which(states: Collection[Waiting] | None) -> str:
+    return " OR ".join(f"({_WHICH[state]})" for state in WAITING if states is None or state in states) or "0"
 
 
 def requeue(conn: sqlite3.Connection, *, id: str, accept_duplicate: bool = False, now: float) -> None:

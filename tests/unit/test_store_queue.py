@@ -81,7 +81,7 @@ def test_clear_tells_apart_what_the_rows_wait_for_and_leaves_the_unknown_alone(r
         rig.check()
         return done
 
-    assert clear(dry_run=True) == Cleared(4, 1)
+    assert outbox.would_clear(rig.conn, now=rig.now) == Cleared(4, 1)
     assert clear("scheduled", "held") == Cleared(2, 0)
     assert {rig.state(i) for i in (scheduled, held)} == {M.CANCELLED}
     assert clear("backoff") == Cleared(1, 0)
@@ -113,6 +113,46 @@ def test_a_claim_takes_nothing_whose_ttl_has_passed(rig):
     rig.now += 10
     assert rig.claimed().message == new
     assert rig.state(old) is M.EXPIRED
+
+
+def in_batches(rig, operation, start, **more):
+    """All batches of an operation; what each of them did, as numbers."""
+    did, after = [], start
+    while True:
+        batch = rig.do(operation, after=after, limit=3, now=rig.now, **more)
+        rig.check()
+        did.append(batch)
+        if batch.next is None:
+            return did
+        after = batch.next
+
+
+def test_clear_goes_through_the_queue_in_batches_and_through_all_sessions(rig):
+    rig.do(sessions.ensure, name="another", now=rig.now)
+    rig.accept(*[f"49{n % 3}@c.us" for n in range(7)])
+    rig.accept("491@c.us", "492@c.us", send_at=rig.now + 99)
+    unknown = rig.accept("495@c.us")[0]
+    rig.conn.execute("UPDATE outbox SET uncertain = 1 WHERE public = ?", (unknown,))
+    would = outbox.would_clear(rig.conn, states=["waiting"], now=rig.now)
+    did = in_batches(rig, outbox.clear, None, states=["waiting"])
+    assert all(batch.cancelled + batch.outcome_unknown <= 3 for batch in did) and len(did) >= 4
+    assert (sum(b.cancelled for b in did), sum(b.outcome_unknown for b in did)) == (7, 1) == (would.cancelled, would.outcome_unknown)
+    assert sum(b.cancelled for b in in_batches(rig, outbox.clear, None, session="default")) == 2
+    assert outbox.queue_status(rig.conn, now=rig.now, session="default").counts["queued"] == 1, "the unknown one"
+
+
+@pytest.mark.parametrize("accept_duplicate", [True, False])
+def test_release_goes_through_what_is_held_in_batches(rig, accept_duplicate):
+    ids = rig.accept(*[f"49{n % 3}@c.us" for n in range(7)])
+    rig.do(outbox.hold_restored, now=rig.now)
+    rig.conn.execute("UPDATE outbox SET account = ? WHERE public = ?", (OTHER, ids[5]))
+    would = outbox.would_release(rig.conn, hold="restored", accept_duplicate=accept_duplicate)
+    did = in_batches(rig, outbox.release, 0, hold="restored", accept_duplicate=accept_duplicate)
+    assert [b.released + b.asked for b in did] == [3, 3, 1]
+    assert (sum(b.released for b in did), sum(b.asked for b in did)) == (would.released, would.asked)
+    assert [rig.get(id_).hold for id_ in ids] == (
+        [None] * 5 + ["other_account", None] if accept_duplicate else ["restored"] * 7
+    ), "one belongs to another number"
 
 
 # -- whose message
@@ -151,7 +191,7 @@ def test_release_gives_them_to_the_account_that_is_linked(rig):
     (mine,) = rig.accept("491@c.us")
     rig.link(OTHER)
     rig.resolve()
-    assert rig.do(outbox.release, hold="other_account", dry_run=True, now=rig.now) == Released(1, 0, 0)
+    assert outbox.would_release(rig.conn, hold="other_account") == Released(1, 0, 0)
     assert rig.do(outbox.release, hold="other_account", session="default", now=rig.now) == Released(1, 0, 0)
     rig.check()
     rig.resolve()

@@ -40,7 +40,6 @@ def test_what_has_no_outcome_is_asked_for_first_however_old_then_what_ended_with
 
 def test_a_pending_row_says_all_that_the_decision_needs(rig):
     (id_,) = rig.accept("491@c.us")
-    rig.do(outbox.clear, now=rig.now, dry_run=True)
     recipient = rig.conn.execute("SELECT recipient FROM outbox").fetchone()[0]
     rig.resolved(recipient, "491@c.us", lid="77@lid")
     claim = rig.claimed()
