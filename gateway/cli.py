@@ -204,7 +204,7 @@ def status() -> None:
     queue = ask(lambda: client().get("/api/queue-status"))
     for session in health["sessions"]:
         click.echo(f"session {session['name']}: {session['state']}{', healthy' if session['healthy'] else ''}")
-        for why in session["complaints"]:
+        for why in [*session["complaints"], *session["remarks"]]:
             click.echo(f"  {why}")
         if session.get("detail"):
             click.echo(f"  {session['detail']}")

@@ -83,6 +83,10 @@ class Evidence:
     memory_bytes: int | None = None  #: of all of its Chromium's processes
     pidfd_exit: bool = False  #: Chromium's process ended, its successor has not come yet
     restricted_until: float | None = None  #: wall clock
+    unlinked: bool = False  #: somebody was linked, and nobody is
+    elsewhere_since: float | None = None  #: since when the document is not WhatsApp's: a blank or an error page
+    dialogs: tuple[str, ...] = ()  #: headings of dialogs that lie over the page and are not known to us
+    takeovers: int = 0  #: of our place, from other windows, within the last half hour
     detail: str | None = None  #: one sentence for people
     pace: list[dict[str, Any]] = field(default_factory=list)  #: how each cap stands (pacing.Use)
 
@@ -96,6 +100,7 @@ class Evidence:
         known = {one.name for one in fields(cls)}
         data = {k: v for k, v in data.items() if k in known}
         data["state"] = State(data["state"])
+        data["dialogs"] = tuple(data.get("dialogs", ()))
         return cls(**data)
 
 
@@ -114,6 +119,76 @@ def ill(e: Evidence, now: float, send_timeout: float) -> bool:
     return e.last_ack_at is None or e.last_ack_at < e.oldest_unacked_at
 
 
+#: How a person links a phone.
+_SCAN = "scan the QR code (`gateway qr`, or GET /api/sessions/{}/qr; on the phone: Settings → Linked devices → Link a device)"
+_PASSKEY = (
+    "WhatsApp asks this account to confirm the scan with a passkey (a key that a phone or computer keeps for its owner, unlocked by "
+    "fingerprint, face or PIN), which the browser here does not have, and this version cannot pass the question on to yours; "
+    "some accounts are let in without it after their passkey was removed on the phone (Settings → Account → Passkeys): "
+    'then load the page anew (POST /api/recover-session {"strategy": "reload_page"}) and scan again; what waits is kept'
+)
+#: WhatsApp Web takes some seconds to load; only then is it worth a word that it does not come.
+_LOADS = 5.0
+
+
+def situation(e: Evidence, now: float) -> str | None:
+    """What keeps a page that answers from its work although nothing of ours is broken, and what to do about it; None: nothing does."""
+    if e.elsewhere_since is not None and now - e.elsewhere_since > _LOADS:
+        away = _ago(e.elsewhere_since, now)
+        return f"WhatsApp Web cannot be loaded: it has been out of reach for {away}; it is tried again by itself, nothing to do"
+    scan = _SCAN.format(e.session)
+    if e.state is State.AWAITING_PASSKEY:
+        return _PASSKEY
+    if e.state is State.LOGGED_OUT or (e.state is State.AWAITING_SCAN and e.unlinked):
+        return (
+            f"this session was logged out, on the phone or here: {scan}; what waits is kept, and goes out when the same account is linked"
+        )
+    if e.state is State.AWAITING_SCAN:
+        return f"no phone is linked yet: {scan}"
+    if "CONFLICT" in (e.socket, e.stream_mode):
+        again = f"; {e.takeovers} times lately, so the same profile may run somewhere else: end that one" if e.takeovers > 1 else ""
+        return f"WhatsApp Web is open in another window, which has taken our place; it is taken back by itself{again}"
+    if e.account is not None and e.socket not in ("CONNECTED", None) and e.socket_down_since is not None:
+        away = _ago(e.socket_down_since, now)
+        return f"WhatsApp is out of reach: the line has been down for {away}; it is opened again by itself, nothing to do"
+    return None
+
+
+def _ago(at: float, now: float) -> str:
+    return f"{max(0.0, now - at):.0f} s"
+
+
+def _broken(canary: str) -> str:
+    return f"the injected library fails its canary: {canary}"
+
+
+def _symptoms(e: Evidence) -> list[str]:
+    """What of the page is not as it should be, where no situation explains it."""
+    said = []
+    if e.canary is not None:
+        said.append(_broken(e.canary))
+    if e.socket != "CONNECTED":
+        said.append(f"WhatsApp's socket is {e.socket or 'unknown'}")
+    if e.stream_mode != "MAIN" or e.stream_info != "NORMAL":
+        said.append(f"WhatsApp Web's stream is {e.stream_mode or 'unknown'}/{e.stream_info or 'unknown'}")
+    if e.account is None:
+        said.append("no account is logged in")
+    if e.state is not State.READY:
+        said.append(f"the session is {e.state}")
+    return said
+
+
+def remarks(e: Evidence | None, now: float) -> list[str]:
+    """What a person should know of a session that is healthy all the same: nothing here keeps messages from going out."""
+    if e is None or e.answered_at is None or now - e.answered_at > FRESH:
+        return []
+    return [
+        f"a dialog lies over WhatsApp Web's page: “{title}”; messages go out all the same, but WhatsApp may log out who never answers it: "
+        f"look at it (GET /api/sessions/{e.session}/screenshot)"
+        for title in e.dialogs
+    ]
+
+
 def complaints(e: Evidence | None, now: float, send_timeout: float) -> list[str]:
     """Each reason, as one sentence, why the session is not healthy at `now` (boot clock); an empty list means healthy.
 
@@ -130,18 +205,12 @@ def complaints(e: Evidence | None, now: float, send_timeout: float) -> list[str]
         said.append("the page missed its last round trip")
     if e.crashed:
         said.append("the page's renderer has crashed")
-    if e.canary is not None:
-        said.append(f"the injected library fails its canary: {e.canary}")
-    if e.socket != "CONNECTED":
-        said.append(f"WhatsApp's socket is {e.socket or 'unknown'}")
-    if e.stream_mode != "MAIN" or e.stream_info != "NORMAL":
-        said.append(f"WhatsApp Web's stream is {e.stream_mode or 'unknown'}/{e.stream_info or 'unknown'}")
-    if e.account is None:
-        said.append("no account is logged in")
-    elif e.expected_account is not None and e.account != e.expected_account:
+    told = None if said else situation(e, now)
+    said += _symptoms(e) if told is None else [told]
+    if told is not None and e.canary is not None and e.canary_failed_since is not None:
+        said.append(_broken(e.canary))
+    if e.account is not None and e.expected_account is not None and e.account != e.expected_account:
         said.append("another account is logged in than the session's")
-    if e.state is not State.READY:
-        said.append(f"the session is {e.state}")
     if ill(e, now, send_timeout):
         said.append("messages are handed over and no ack comes back")
     elif swallowed(e, now, send_timeout):

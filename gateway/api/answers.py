@@ -196,6 +196,7 @@ class SessionOut(Answer):
     paused: bool
     healthy: bool = Field(description="By evidence that is at most 5 s old.")
     complaints: list[str] = Field(description="Why it is not healthy, one sentence each.")
+    remarks: list[str] = Field(description="What its operator should know although it is healthy, one sentence each.")
     account: str | None = Field(description="The number that is linked.")
     restricted_until: Time | None = Field(description="WhatsApp limits the account until then.")
     last_sent_at: Time | None

@@ -11,7 +11,7 @@ from gateway import beat
 from gateway.api.answers import ProcessOut, SessionOut
 from gateway.beat import SILENT, Beat, boot_time
 from gateway.pacing import Use
-from gateway.session import FRESH, Evidence, complaints
+from gateway.session import FRESH, Evidence, complaints, remarks
 from gateway.settings import Settings
 from gateway.store.sessions import SessionRow
 
@@ -59,6 +59,7 @@ def session_out(row: SessionRow, settings: Settings) -> SessionOut:
         paused=row.paused,
         healthy=not why,
         complaints=why,
+        remarks=[] if row.desired == "stopped" else remarks(evidence_of(settings, row.name), boot_time()),
         account=row.account,
         restricted_until=row.restricted_until,
         last_sent_at=row.last_sent_at,

@@ -20,6 +20,7 @@ from gateway import slot as slots
 from gateway.beat import boot_time
 from gateway.browser.bridge import Bridge, Refused, Report
 from gateway.browser.endpoint import NotYet, find_endpoint
+from gateway.browser.interruptions import Interruptions
 from gateway.browser.page import Broken, Gone, Late, Page, PageError
 from gateway.browser.scripts import Scripts
 from gateway.browser.standing import Standing
@@ -45,6 +46,7 @@ class Attendant:
     def __init__(self, settings: Settings, standing: Standing, scripts: Scripts) -> None:
         self._settings, self._standing, self._scripts = settings, standing, scripts
         self._attachments = itertools.count(1)
+        self._interruptions = Interruptions(standing)
         self._opened_at = -REOPEN_LATE
         self._reason = ""
 
@@ -110,6 +112,7 @@ class Attendant:
         log.warning("The connection to Chromium is over", session=s.session, reason=why)
         s.bridge, s.report, s.bare, s.steady_at = None, None, None, None
         s.asked_at, s.missed, s.canary_failed_since = None, 0, None
+        s.elsewhere_since, s.dialogs = None, ()
         s.detail = why
         s.stir()
 
@@ -176,6 +179,8 @@ class Attendant:
         # a library that is still putting itself together does not fail
         broken = (report is not None and report.canary is not None) or (report is None and bare is not None)
         s.canary_failed_since = (s.canary_failed_since or now) if broken else None
+        if report is not None and report.url.startswith(self._scripts.url):
+            s.elsewhere_since = None
         down = report is not None and report.socket != "CONNECTED"
         s.socket_down_since = (s.socket_down_since or now) if down else None
 
@@ -191,10 +196,12 @@ class Attendant:
                 generation = await bridge.attach()
                 log.info("Attached to the page", session=self._standing.session, generation=generation, mode=report.mode)
                 self._standing.stir()
+            else:
+                await self._interruptions.heed(bridge, report, boot_time())
         except Refused as error:
             if error.code == "stale_host":
                 raise Fenced(f"the page has a newer host: {error}") from error
-            log.warning("The bridge refused to attach", code=error.code, reason=for_log(str(error)))
+            log.warning("The bridge refused what its page needs", code=error.code, reason=for_log(str(error)))
         except PageError as error:
             log.info("The page went on while it was attended", reason=for_log(str(error)))
 
@@ -203,14 +210,23 @@ class Attendant:
         now = boot_time()
         try:
             url, state, library = await page.evaluate("[location.href, document.readyState, typeof window.WPP]", 2.0)
+            if not url.startswith(self._scripts.url):
+                self._elsewhere(now)
             if url.startswith(self._scripts.url) and library != "undefined":
                 await page.put_bridge()
             elif state == "complete" and now - self._opened_at >= (REOPEN if url.startswith("chrome-error:") else REOPEN_LATE):
                 self._opened_at = now
-                log.info("Opening WhatsApp Web", session=self._standing.session)
                 page.open()
         except PageError as error:
             log.info("The page could not be opened", reason=for_log(str(error)))
+
+    def _elsewhere(self, now: float) -> None:
+        """The document is a blank or an error page: WhatsApp's server is slow or out of reach, and nothing of ours is broken."""
+        s = self._standing
+        if s.elsewhere_since is None:
+            s.elsewhere_since = now
+            log.info("Opening WhatsApp Web", session=s.session)
+        s.canary_failed_since, s.dialogs = None, ()
 
     # -- memory
 

@@ -29,6 +29,22 @@
   const PATIENCE = 5_000;
   /** Milliseconds between ack −1 and our report of it: the result with its code comes a moment later. */
   const CODE_DELAY = 50;
+  /** Presses that one dialog gets; one that outlasts them is for a person. */
+  const PRESSES = 3;
+  /** Dialogs told of at once, and characters of each heading: they have to fit into the host's beat file. */
+  const DIALOGS = 2;
+  const HEADING = 60;
+  /**
+   * Dialogs that WhatsApp Web is known to lay over its page, by heading, and the buttons that say no more than "read".
+   * In English, which Chromium's flags ask for. Left alone, "What's new" has ended in a logout after minutes
+   * (OpenWA#982). No button that decides something is here, and none of a dialog that is not is ever pressed.
+   * @type {[heading: RegExp, buttons: string[]][]}
+   */
+  const KNOWN_DIALOGS = [
+    [/^what.s new\b|\b(fresh|new) look\b/i, ['continue', 'ok', 'got it', 'done']],
+    [/\bupdate available\b|\bnew version\b/i, ['not now', 'later']],
+    [/\bkeep your phone (connected|online)\b/i, ['ok', 'got it']],
+  ];
 
   const page = /** @type {any} */ (window);
 
@@ -66,6 +82,8 @@
       /** names of the page's databases that Chromium closed under it @type {Set<string>} */
       lostStorage: new Set(),
       storageWatched: false,
+      /** how often we pressed a dialog's button @type {WeakMap<Element, number>} */
+      presses: new WeakMap(),
     },
     old?.state,
   );
@@ -303,6 +321,38 @@
     return null;
   };
 
+  /** What lies over the page: heading (never the text, which may be a message's), and the button that dismisses it. */
+  const dialogs = () =>
+    [...document.querySelectorAll('[role="dialog"], [role="alertdialog"]')]
+      .filter((dialog) => dialog.getClientRects().length > 0)
+      .slice(0, DIALOGS)
+      .map((dialog) => {
+        const heading = dialog.querySelector('h1, h2, [role="heading"]')?.textContent || dialog.getAttribute('aria-label');
+        const title = (heading ?? '').trim().slice(0, HEADING) || 'without a heading';
+        const words = KNOWN_DIALOGS.find(([known]) => known.test(title))?.[1] ?? [];
+        const buttons = /** @type {HTMLElement[]} */ ([...dialog.querySelectorAll('button, [role="button"]')]);
+        const button = buttons.find((each) => words.includes((each.textContent ?? '').trim().toLowerCase())) ?? null;
+        return { title, dialog, button: (state.presses.get(dialog) ?? 0) < PRESSES ? button : null };
+      });
+
+  /** Press what is known to mean no more than "read". @param {Holder} a */
+  const dismiss = (a) => {
+    current(a);
+    const known = dialogs().filter(({ button }) => button !== null);
+    for (const { dialog, button } of known) {
+      state.presses.set(dialog, (state.presses.get(dialog) ?? 0) + 1);
+      button?.click();
+    }
+    return { dismissed: known.map(({ title }) => title) };
+  };
+
+  /** "Use here": another window speaks for our device, and this one is to. @param {Holder} a */
+  const takeover = (a) => {
+    current(a);
+    wpp().whatsapp.Socket.takeover();
+    return {};
+  };
+
   const probe = () => {
     hookAll();
     const w = /** @type {Wpp | undefined} */ (page.WPP);
@@ -339,6 +389,7 @@
       steady: state.steadySince === null ? null : (performance.now() - state.steadySince) / 1000,
       drops: state.drops,
       errors: state.errors,
+      dialogs: dialogs().map(({ title, button }) => ({ title, known: button !== null })),
       events: state.events.size,
       overflowed: state.overflowed,
       running: running.length ? (performance.now() - Math.min(...running)) / 1000 : null,
@@ -536,7 +587,7 @@
   };
 
   /** @type {Record<string, (args: any) => unknown>} */
-  const questions = { attach, probe, qr, pairing, resolve, send, find, forget, events, reconnect, logout };
+  const questions = { attach, probe, qr, pairing, resolve, send, find, forget, events, reconnect, dismiss, takeover, logout };
 
   /** @param {string} name @param {any} args */
   const call = async (name, args) => {

@@ -52,11 +52,13 @@ class Report:
     errors: int
     events: int
     overflowed: bool
+    dialogs: list[dict[str, Any]]  #: what lies over the page: `title`, and whether it is `known`, so that it can be dismissed
     running: float | None  #: how long the oldest running call has been running
 
     @classmethod
     def of(cls, answer: dict[str, Any]) -> Self:
         known: dict[str, Any] = {f.name: answer.get(f.name) for f in fields(cls)}
+        known["dialogs"] = known["dialogs"] or []  # an older bridge does not say
         return cls(**known)
 
 
@@ -147,6 +149,14 @@ class Bridge:
 
     async def reconnect(self) -> None:
         await self._ask("reconnect", self._holder, GRACE)
+
+    async def dismiss(self) -> list[str]:
+        """Press away the dialogs that are known to mean no more than "read"; their titles."""
+        return list((await self._ask("dismiss", self._holder, GRACE))["dismissed"])
+
+    async def take_over(self) -> None:
+        """Speak for our device again, in place of another window."""
+        await self._ask("takeover", self._holder, GRACE)
 
     async def logout(self) -> None:
         await self._ask("logout", self._holder, 14.0)

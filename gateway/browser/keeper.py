@@ -56,6 +56,7 @@ class Keeper:
         row = await self._records.read(lambda conn: sessions.get(conn, s.session))
         assert row is not None
         s.restricted_until, s.expected_account = row.restricted_until, row.account
+        s.unlinked = row.account is None and row.last_account is not None
         link = self._link(s.report)
         if link is not None and link != s.link:
             await self._linked(row, link)

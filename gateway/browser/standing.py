@@ -53,6 +53,10 @@ class Standing:
     chromium_ended: bool = False
     expected_account: str | None = None
     restricted_until: float | None = None  #: wall clock
+    unlinked: bool = False  #: somebody was linked, and nobody is
+    elsewhere_since: float | None = None  #: since when the document is not WhatsApp's: a blank or an error page
+    dialogs: tuple[str, ...] = ()  #: over the page, and not known to us
+    takeovers: int = 0  #: of our place, from other windows, lately
     detail: str | None = None
     #: what wakes each task; a ring that gets lost costs a second at most
     work: asyncio.Event = field(default_factory=asyncio.Event)  #: sender
@@ -117,6 +121,7 @@ class Standing:
             account=r.account if r else None, expected_account=self.expected_account, oldest_unacked_at=oldest,
             handed_over_at=self.oldest_unacked_at, last_ack_at=self.last_ack_at, given_up=self.given_up, synced_at=self.steady_at,
             memory_bytes=self.memory_bytes, pidfd_exit=self.chromium_ended, restricted_until=self.restricted_until,
+            unlinked=self.unlinked, elsewhere_since=self.elsewhere_since, dialogs=self.dialogs, takeovers=self.takeovers,
             detail=(self.detail or "")[:300] or None, pace=[asdict(use) for use in self.pacer.uses(boot_time())],
         )  # fmt: skip
 

@@ -9,6 +9,8 @@ from gateway.session import State
 _IN_SERVICE = frozenset({State.READY, State.DEGRADED})
 #: States that the watchdog gave: they stay until the page is well again.
 _IN_CARE = frozenset({State.RECOVERING, State.QUARANTINED, State.DEGRADED})
+#: Stream modes of a page that has its chats: it need not sync anew, only be connected again.
+_SYNCED = frozenset({"MAIN", "OFFLINE", "CONFLICT"})
 
 
 def decide(previous: State, r: Report | None, *, answers: bool, linked: bool, reconciled: bool, had_account: bool) -> State:
@@ -42,4 +44,4 @@ def _logged_in(previous: State, r: Report, settled: bool) -> State:
     well = r.ready and r.canary is None and (r.mode, r.info, r.socket) == ("MAIN", "NORMAL", "CONNECTED")
     if well:
         return State.READY if settled else State.SYNCING
-    return State.DEGRADED if previous in _IN_SERVICE and r.mode == "MAIN" else State.SYNCING
+    return State.DEGRADED if previous in _IN_SERVICE and r.mode in _SYNCED else State.SYNCING

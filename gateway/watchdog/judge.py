@@ -29,6 +29,10 @@ SOCKET_GRACE = 10.0
 MEMORY_URGENT = 1.25
 #: supervisord tries again by itself (BACKOFF), or has given up (FATAL): no kill helps, but the ladder counts it.
 KEEPS_ENDING = frozenset({ProgramState.BACKOFF, ProgramState.FATAL})
+#: Another window speaks for our device: the host takes over again, with pauses; no kill would end that window.
+CONFLICT = "CONFLICT"
+#: Stream modes of a page that has its chats and only lacks the line.
+KEEPS_CHATS = frozenset({"MAIN", "OFFLINE"})
 #: States in which only a person with a phone helps.
 UNLINKED = frozenset({State.AWAITING_SCAN, State.AWAITING_PASSKEY, State.LOGGED_OUT})
 
@@ -147,15 +151,19 @@ def _page(f: Facts, e: Evidence) -> Finding | None:
         return None
     if not f.room:
         return None  # a full disk is no illness, and no rung mends a page that can store nothing
-    if e.canary_failed_since is not None and e.canary is not None and f.seen_at - e.canary_failed_since > CANARY_GRACE:
-        lost = e.canary.startswith(STORAGE_LOST)
-        return Finding("storage_lost", Rung.RELOAD_PAGE) if lost else Finding("canary", Rung.NUDGE)
+    if e.elsewhere_since is not None:
+        return None  # WhatsApp Web cannot be loaded: the host tries for ever, and a new Chromium could not load it either
+    failing = e.canary is not None and e.canary_failed_since is not None and f.seen_at - e.canary_failed_since > CANARY_GRACE
+    if failing and e.canary is not None and e.canary.startswith(STORAGE_LOST):
+        return Finding("storage_lost", Rung.RELOAD_PAGE)
     synced = e.stream_mode == "MAIN"
-    if e.socket not in ("CONNECTED", None) and synced:
-        # an outage is no illness: a reconnect is asked for, and nothing more, ever
+    if e.socket not in ("CONNECTED", None) and e.stream_mode in KEEPS_CHATS:
+        # an outage is no illness: a reconnect is asked for, and nothing more, ever: a reload would trade a living page for an error page
         down = e.socket_down_since is not None and f.seen_at - e.socket_down_since > SOCKET_GRACE
         return Finding("socket_down", Rung.NUDGE, ceiling=Rung.NUDGE) if down else None
-    if ill(e, f.seen_at, f.send_timeout):
+    if failing:
+        return Finding("canary", Rung.NUDGE)
+    if ill(e, f.seen_at, f.send_timeout) and e.stream_mode != CONFLICT:
         return Finding("unacked", Rung.RELOAD_PAGE)
     progressed = max(e.since, e.progressed_at or 0.0)
     if (e.state in (State.STARTING, State.SYNCING) or not synced) and f.seen_at - progressed > STALLED:
@@ -175,4 +183,3 @@ def back_in_service(f: Facts, healthy: bool, was_linked: bool) -> bool:
     if e.state in UNLINKED:
         return True  # also where somebody was linked: the phone unlinked us, and no rung helps
     return not was_linked and not ill(e, f.now, f.send_timeout)
-

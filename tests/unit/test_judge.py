@@ -115,6 +115,15 @@ def test_found(case: Facts, cause: str, rung: Rung) -> None:
         pytest.param(with_evidence(oldest_unacked_at=NOW - 119), id="unacked, within the send timeout"),
         pytest.param(with_evidence(oldest_unacked_at=NOW - 121, last_ack_at=NOW - 1), id="one bad message: others are acked"),
         pytest.param(with_evidence(oldest_unacked_at=NOW - 500, socket="TIMEOUT", socket_down_since=NOW - 5), id="unacked in an outage"),
+        pytest.param(
+            with_evidence(oldest_unacked_at=NOW - 500, socket="CONFLICT", stream_mode="CONFLICT", progressed_at=NOW - 9),
+            id="another window: the host takes over"
+        ),
+        pytest.param(
+            with_evidence(state=State.STARTING, elsewhere_since=NOW - 900, canary="bare", canary_failed_since=NOW - 900, socket=None),
+            id="WhatsApp Web cannot be loaded",
+        ),
+        pytest.param(with_evidence(dialogs=("Read this",)), id="a dialog over the page"),
         pytest.param(with_evidence(account="49152@c.us"), id="another account"),
         pytest.param(with_evidence(canary="not asked"), id="a canary not asked yet"),
         pytest.param(facts(replace(HEALTHY, memory_bytes=110, oldest_unacked_at=NOW - 1), memory_limit=100), id="memory: wait until idle"),
@@ -125,8 +134,9 @@ def test_nothing_found(case: Facts) -> None:
 
 
 def test_an_outage_never_climbs_above_a_nudge() -> None:
-    finding = judge(with_evidence(socket="OPENING", socket_down_since=NOW - 9000, oldest_unacked_at=NOW - 9000))
-    assert finding == Finding("socket_down", Rung.NUDGE, ceiling=Rung.NUDGE)
+    outage = {"socket": "OPENING", "socket_down_since": NOW - 9000, "oldest_unacked_at": NOW - 9000}
+    for besides in ({}, {"stream_mode": "OFFLINE", "progressed_at": NOW - 9000}, {"canary": "broken", "canary_failed_since": NOW - 9}):
+        assert judge(with_evidence(**outage, **besides)) == Finding("socket_down", Rung.NUDGE, ceiling=Rung.NUDGE)
 
 
 def test_a_page_that_cannot_load_in_an_outage_is_reloaded_at_most() -> None:
