@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import socket
 import sys
 import tempfile
@@ -21,12 +22,16 @@ from gateway import process
 from gateway.beat import boot_id
 from gateway.browser import incarnation
 from gateway.browser.flags import arguments
+from gateway.browser.walls import missing_walls
 from gateway.executable import Unusable, find_chromium, version
 from gateway.settings import Settings
 from gateway.slot import MARK, Launch, executable_of, mark, read_launch, started_at, sweep, write_launch
 
 #: EX_CONFIG: something that no restart mends. The sentence lies in run/chromium-<session>.json, where the watchdog finds it.
 REFUSED = 78
+#: Seconds for which a launcher that refused stays. supervisord backs off only from what ends within startsecs; a slow
+#: machine needs longer than that to refuse, and would do nothing else (measured: each 1.5 s, for ever).
+LINGER = 15.0
 #: Bytes that a socket's path may have, less what Chromium appends to TMPDIR ("/org.chromium.Chromium.XXXXXX/SingletonSocket");
 #: with a longer one it aborts: "Socket path too long".
 LONGEST_TMP = 107 - 45
@@ -35,7 +40,7 @@ log = structlog.get_logger()
 
 
 class Refused(Exception):
-    """Chromium must not be started on this profile; the text is a sentence that says what to do."""
+    """Chromium must not be started on this profile, or would not start here; the text is a sentence that says what to do."""
 
 
 def main(settings: Settings, session: str) -> int:
@@ -51,6 +56,7 @@ def main(settings: Settings, session: str) -> int:
         with suppress(TimeoutError):
             sweep(settings.data, session, executable)  # the record that names its group is overwritten next
         _record(settings, session, executable, refused=str(error))
+        _linger()
         return REFUSED
     sys.stdout.flush()
     sys.stderr.flush()
@@ -72,6 +78,11 @@ def prepare(settings: Settings, session: str, executable: Path) -> tuple[list[st
     number = version(executable, settings.run / "chromium-version.json")
     judge_version(profile, number)
     judge_lock(profile)
+    flags = arguments(settings, profile, number)
+    environ = {k: v for k, v in os.environ.items() if not k.startswith("GATEWAY_")}  # no key of ours in a browser's environment
+    environ[MARK] = mark(data, session)
+    if "--no-sandbox" not in flags and (missing := missing_walls(executable, environ)):
+        raise Refused(missing)
     (profile / "DevToolsActivePort").unlink(missing_ok=True)
     tmp = _temporary(slot, predecessor)
     _lead_own_group()
@@ -84,9 +95,14 @@ def prepare(settings: Settings, session: str, executable: Path) -> tuple[list[st
             " Run the gateway as another user in production",
             session=session,
         )
-    environ = {k: v for k, v in os.environ.items() if not k.startswith("GATEWAY_")}  # no key of ours in a browser's environment
-    environ |= {MARK: mark(data, session), "TMPDIR": str(tmp)}
-    return [str(executable), *arguments(settings, profile, number)], environ
+    return [str(executable), *flags], {**environ, "TMPDIR": str(tmp)}
+
+
+def _linger() -> None:
+    """Wait before the next try; SIGTERM and SIGINT end it."""
+    ending = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, ending)
+    signal.sigtimedwait(ending, LINGER)
 
 
 def _record(

@@ -66,6 +66,9 @@ class SlotWatch:
     def ended(self, program: str) -> None:
         """A process of the slot ended by itself; supervisord restarts it."""
         if program == self.chromium:
+            launch = read_launch(self._settings.data, self.session)
+            if launch is not None and launch.refused:
+                return  # a launcher that refused: judged by what it said
             self._ended = Finding("chromium_exited", Rung.RELAUNCH_CHROMIUM, ended=True)
         elif self._ended is None:
             self._ended = Finding("host_exited", Rung.RESPAWN_HOST, ended=True)
@@ -120,7 +123,9 @@ class SlotWatch:
         if found is not None and (host is None or host.pid != found.pid):
             found = None  # a predecessor's last words
         evidence = _evidence(found)
-        launch = read_launch(self._settings.data, self.session) if chromium is None or chromium.pid is None else None
+        launch = read_launch(self._settings.data, self.session)
+        if launch is not None and chromium is not None and chromium.pid not in (None, launch.pid):
+            launch = None  # a predecessor's: today's launcher has not judged yet
         return Facts(
             now=now,
             host=host,

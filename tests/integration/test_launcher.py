@@ -70,6 +70,17 @@ class Rig:
             raise AssertionError(self.log.read_text()[-3000:]) from None
         return started
 
+    def refusal(self) -> str:
+        """The sentence of a launcher that refuses; it lingers with it, and ends when told to."""
+        started = self.launch()
+        until(lambda: (launch := slots.read_launch(self.data, "default")) and launch.pid == started.pid and launch.refused)
+        assert started.poll() is None
+        started.terminate()
+        assert started.wait(5) == REFUSED
+        launch = slots.read_launch(self.data, "default")
+        assert launch is not None
+        return str(launch.refused)
+
     def processes(self) -> list[int]:
         return slots.chromium_processes(self.data, "default", CHROMIUM)
 
@@ -166,11 +177,7 @@ def test_another_slots_chromium_is_left_alone(rig: Rig, tmp_path: Path) -> None:
 def test_a_profile_of_a_newer_chromium_is_refused(rig: Rig) -> None:
     rig.profile.mkdir(parents=True)
     (rig.profile / "Last Version").write_text("999.0.1.2")
-    assert rig.launch().wait(20) == REFUSED
-    launch = slots.read_launch(rig.data, "default")
-    assert launch is not None
-    assert launch.refused is not None
-    assert "would wipe the login" in launch.refused
+    assert "would wipe the login" in rig.refusal()
     assert (rig.profile / "Last Version").read_text() == "999.0.1.2"
 
 
@@ -186,10 +193,7 @@ def test_a_profile_that_somebody_else_uses_is_refused_and_a_dead_owners_lock_is_
     )
     try:
         rig.port()
-        assert rig.launch().wait(20) == REFUSED
-        launch = slots.read_launch(rig.data, "default")
-        assert launch is not None
-        assert f"(pid {by_hand.pid})" in str(launch.refused)
+        assert f"(pid {by_hand.pid})" in rig.refusal()
         assert by_hand.poll() is None
     finally:
         os.killpg(by_hand.pid, signal.SIGKILL)
