@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 from rich.console import Console
 
 from gateway.client import Client, Refused, Unreachable
-from gateway.process import die_with_parent
+from gateway.process import PRIVATE, die_with_parent
 from gateway.provision import SetupFailed, setup
 from gateway.settings import SettingsError, load
 from gateway.up import command, write_conf
@@ -80,7 +80,9 @@ def _running(data: Path, interval: float) -> Iterator[tuple[Client, Client]]:
     setup(settings, say)
     conf = write_conf(settings, sandbox=f"127.0.0.1:{sandbox_port}", environ=environ)
     # in a session of its own: Ctrl-C reaches us, and we end it in order
-    process = subprocess.Popen(command(conf), env=environ, stdout=subprocess.DEVNULL, start_new_session=True, preexec_fn=die_with_parent)
+    process = subprocess.Popen(
+        command(conf), env=environ, stdout=subprocess.DEVNULL, umask=PRIVATE, start_new_session=True, preexec_fn=die_with_parent
+    )
     api, sandbox = Client(f"http://127.0.0.1:{port}"), Client(f"http://127.0.0.1:{sandbox_port}")
     try:
         until("the API and the sandbox answer", START, lambda: api.get("/readyz") and sandbox.get("/control/state"))

@@ -23,6 +23,8 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 #: What supervisord sets for its programs: such a process dies with it.
 SUPERVISED = "SUPERVISOR_ENABLED"
+#: The umask of all that runs: what lies in the data directory is this user's alone (messages, logins, logs).
+PRIVATE = 0o077
 _PR_SET_PDEATHSIG = 1
 
 
@@ -84,7 +86,11 @@ def start(settings: Settings, name: str) -> int:
     """The first steps of a process called `name`; returns the descriptor of its lock, to be kept."""
     if os.environ.get(SUPERVISED):
         die_with_parent()
+    os.umask(PRIVATE)
     settings.make_directories()
+    with contextlib.suppress(OSError):
+        # typed by hand, supervisord opens its log before it heeds the umask of supervisor.conf
+        (settings.logs / "supervisord.log").chmod(0o600)
     configure_logging(settings, name)
     return hold_lock(settings.lock(name))
 

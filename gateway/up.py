@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from gateway.executable import Unusable, find_chromium
+from gateway.process import PRIVATE
 from gateway.provision import SetupFailed, packaged, wa_js_path
 from gateway.settings import Settings
 
@@ -85,4 +86,5 @@ def up(settings: Settings, sandbox: str | None) -> None:
     conf = write_conf(settings, sandbox=sandbox)
     print(f"supervisorctl -c {conf} status", flush=True)
     argv = command(conf)
+    os.umask(PRIVATE)  # in the foreground supervisord heeds no umask of its file
     os.execv(argv[0], argv)  # noqa: S606 - becoming supervisord is the purpose

@@ -1,0 +1,92 @@
+"""The gateway as a user other than root: Chromium keeps its own sandbox, and nobody else can read anything."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+from gateway_rig import free_port, until
+from user_rig import User, command_line, data_directory, status, without_user_namespaces
+
+from gateway.client import Client
+
+
+@pytest.fixture(scope="module")
+def user() -> Iterator[User]:
+    with User() as one:
+        yield one
+
+
+def test_the_demo_with_chromiums_own_sandbox_and_nothing_readable_by_others(user: User) -> None:
+    with user.gateway("demo", "--keep") as (demo, said):
+        until("the demo is through", lambda: "Ctrl-C ends it." in said() or demo.poll() is not None, 150)
+        assert "accepted 30  delivered 30  lost 0  twice 0" in said()
+        data = data_directory(said())
+
+        lines = {pid: command_line(pid) for pid in user.processes(demo)}
+        assert not [line for line in lines.values() if "--no-sandbox" in line]
+        chromium = {pid: line for pid, line in lines.items() if f"--user-data-dir={data}" in line or " --type=" in line}
+        (browser,) = [pid for pid, line in chromium.items() if " --type=" not in line]
+        renderers = [pid for pid, line in chromium.items() if " --type=renderer" in line]
+        assert renderers
+        for renderer in renderers:
+            assert status(renderer)["Seccomp"] == "2"  # filtered
+            assert len(status(renderer)["NSpid"].split()) > len(status(browser)["NSpid"].split())  # sees no other process
+
+        assert {p.name for p in data.iterdir()} >= {"gateway.db", "gateway.db-wal", "gateway.db-shm", "run", "logs", "sessions"}
+        assert user.exposed() == []
+        demo.send_signal(signal.SIGINT)
+        assert demo.wait(40) == 0
+        until("none is left", lambda: not user.left(), 5)
+        assert user.exposed() == []
+
+
+#: A checkout of this user's: supervisor.conf beside .venv and data.
+CHECKOUT = """mkdir -p .venv/bin && cp {conf} . && printf '#!/bin/sh\\nexec {gateway} "$@"\\n' > .venv/bin/gateway &&
+chmod 700 .venv .venv/bin .venv/bin/gateway && chmod 600 supervisor.conf && .venv/bin/gateway setup"""
+
+
+def test_supervisord_typed_by_hand_makes_nothing_readable_by_others(user: User) -> None:
+    api = Client(f"http://127.0.0.1:{free_port()}")
+    data, conf = user.home / "data", str(user.home / "supervisor.conf")
+    environ = {"GATEWAY_LISTEN": api.base.removeprefix("http://"), "GATEWAY_WHATSAPP_URL": "about:blank"}
+    make = CHECKOUT.format(conf=user.code / "supervisor.conf", gateway=shlex.join(user.module("gateway")))
+    assert user.popen(["sh", "-c", make], environ=environ).wait(30) == 0
+    try:
+        # it goes into the background by itself
+        assert user.popen(user.module("supervisor.supervisord", "-c", conf), environ=environ).wait(30) == 0
+        until("the API answers", lambda: api.get("/readyz"))
+        until("Chromium has a profile", lambda: (data / "sessions/default/profile/Default").is_dir())
+        assert (data / "logs/supervisord.log").exists()
+        assert user.exposed() == []
+    finally:
+        user.popen(user.module("supervisor.supervisorctl", "-c", conf, "shutdown"), stdout=subprocess.DEVNULL).wait(30)
+    until("none is left", lambda: not user.left())
+
+
+def test_where_chromiums_sandbox_cannot_work_it_is_said_what_to_do(user: User) -> None:
+    """In a namespace in which further ones are forbidden; the machine's own settings stay as they are."""
+    port, sandbox = free_port(), f"127.0.0.1:{free_port()}"
+    api = Client(f"http://127.0.0.1:{port}")
+    environ = {"GATEWAY_DATA": str(user.tmp / "d"), "GATEWAY_LISTEN": f"127.0.0.1:{port}"}
+    up = ("up", "--sandbox", "--sandbox-listen", sandbox)
+
+    def session() -> dict[str, object]:
+        return dict(api.get("/api/health")["sessions"][0])
+
+    with user.gateway(*up, environ=environ, before=without_user_namespaces):
+        until("the session is quarantined", lambda: session()["state"] == "quarantined", 60)
+        sentence = str(session()["detail"])
+        assert "set user.max_user_namespaces above 0 by sysctl" in sentence
+        assert "GATEWAY_CHROMIUM_ARGS=--no-sandbox" in sentence
+        shown = user.popen(user.module("gateway", "status"), environ=environ, stdout=subprocess.PIPE)
+        assert sentence in shown.communicate(timeout=30)[0].decode()
+        assert shown.returncode == 1
+        assert user.exposed() == []
+    # and what the sentence says, helps
+    with user.gateway(*up, environ={**environ, "GATEWAY_CHROMIUM_ARGS": "--no-sandbox"}, before=without_user_namespaces):
+        until("a code is on show", lambda: session()["state"] == "awaiting_scan", 60)
+        assert session()["detail"] is None
