@@ -57,7 +57,7 @@ class Page:
         loop = asyncio.get_running_loop()
         self.lost: asyncio.Future[str] = loop.create_future()
         self.navigated = asyncio.Event()  #: another document has come; whoever waits for it clears it
-        self._connection = Connection(endpoint.url, loop)
+        self._connection = _Connection(endpoint.url, loop)
         self._connection.setClosedCallback(lambda: self.lose("the connection to Chromium has ended"))
         self._session: CDPSession | None = None
         self._target = ""
@@ -223,6 +223,19 @@ class Page:
             connection._recv_fut.cancel()
             connection.connection = _Closed()
             connection._connected = True
+
+
+class _Connection(Connection):  # type: ignore[misc]  # pyppeteer has no types
+    """pyppeteer's, with an owner for every future.
+
+    A session sends each call inside of another one, whose future it throws away. When the connection
+    ends both are rejected: the call's reaches its caller as a PageError, the other one nobody.
+    """
+
+    def send(self, method: str, params: dict[str, Any] | None = None) -> Awaitable[Any]:
+        future: Awaitable[Any] = super().send(method, params)
+        _heeded(future)
+        return future
 
 
 class _Closed:
