@@ -61,6 +61,7 @@ class Finding:
     rung: Rung
     ceiling: Rung = Rung.QUARANTINE
     ended: bool = False  #: the process died by itself and is being restarted: the first rung is done already
+    certain: bool = False  #: seen, not concluded from a silence: on a page that had answered it is a fault of its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +123,12 @@ def _chromium(f: Facts) -> Finding | None:
     if e is None or f.chromium is None or f.chromium.pid is None or f.chromium.since is None:
         return None
     if e.crashed:
-        return Finding("page_crashed", Rung.RELAUNCH_CHROMIUM)
+        return Finding("page_crashed", Rung.RELAUNCH_CHROMIUM, certain=True)
     answered = e.answered_at is not None and e.answered_at > f.chromium.since
     if not answered and not _runs(f.chromium, f.now, CHROMIUM_START):
         return None  # its start deadline runs until the first round trip
     if f.chromium_stopped and (e.missed or not e.connected):
-        return Finding("chromium_stopped", Rung.RELAUNCH_CHROMIUM)
+        return Finding("chromium_stopped", Rung.RELAUNCH_CHROMIUM, certain=True)
     if e.missed >= 2 or (e.asked_at is not None and f.seen_at - e.asked_at > 2 * ROUND_TRIP):
         return Finding("page_unresponsive", Rung.RELAUNCH_CHROMIUM)
     if not e.connected:

@@ -24,6 +24,8 @@ PATIENCE: dict[Rung, float] = {
 }
 #: A recovery whose evidence is neither bad nor good (a sync that goes on, an outage) is closed after this many seconds.
 LONGEST = 900.0
+#: Times in one recovery that what a rung brought up may break anew and get the finding's rung again, at once; then it climbs.
+ANEW = 3
 #: First wait in quarantine, in seconds; it doubles with each recovery that failed.
 BACKOFF = 15.0
 #: The longest wait in quarantine: what healed by itself is noticed at once anyway, as evidence is looked at all the time.
@@ -96,6 +98,7 @@ class Attempt:
     ceiling: Rung
     only: bool = False  #: the operator chose the rung: no other is tried
     tried: tuple[Rung, ...] = ()
+    anew: int = 0  #: how often what a rung had brought up broke again
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,15 +119,17 @@ def advance(
     back: bool,
     hands_off: bool = False,
     missed: bool = False,
+    served: bool = False,
     request: Request | None = None,
 ) -> tuple[Ladder, list[Step]]:
     """The next state and what to do for it.
 
     `back`: the session serves again, by evidence younger than the last rung. `missed`: the host did not carry
-    out the command it was given. `hands_off`: the operator stopped the session, so nothing is begun and what runs ends.
+    out the command it was given. `served`: the page has answered since the last rung. `hands_off`: the operator
+    stopped the session, so nothing is begun and what runs ends.
     """
     if ladder.attempt is not None:
-        return _go_on(ladder, ladder.attempt, now, finding, back, hands_off, missed)
+        return _go_on(ladder, ladder.attempt, now, finding, back, hands_off, missed, served)
     if request is not None:
         rung = request.strategy or (finding.rung if finding and finding.rung is not Rung.QUARANTINE else Rung.NUDGE)
         ceiling = finding.ceiling if finding and not request.strategy else Rung.QUARANTINE
@@ -157,7 +162,7 @@ def _refuse(ladder: Ladder, now: float, finding: Finding) -> tuple[Ladder, list[
 
 
 def _go_on(
-    ladder: Ladder, a: Attempt, now: float, finding: Finding | None, back: bool, hands_off: bool, missed: bool
+    ladder: Ladder, a: Attempt, now: float, finding: Finding | None, back: bool, hands_off: bool, missed: bool, served: bool
 ) -> tuple[Ladder, list[Step]]:
     if hands_off:
         return Ladder(), [Close("failed", "the operator stopped the session meanwhile")]
@@ -170,6 +175,9 @@ def _go_on(
     if now - a.began > LONGEST:
         # neither good nor bad all the time, as in an outage: no reason to punish, a new finding may begin at once
         return replace(ladder, attempt=None), [Close("failed", "the session did not come back; nothing that a restart would mend was seen")]
+    if finding is not None and finding.certain and served and not a.only and a.anew < ANEW:
+        # the rung worked, and what it brought up broke again: no reason to wait, and none to kill more than that
+        return replace(ladder, attempt=replace(a, rung_at=now, anew=a.anew + 1)), [Do(finding.rung)]
     if finding is None or now - a.rung_at < PATIENCE[a.rung]:
         return ladder, []
     if a.only:

@@ -110,7 +110,14 @@ class SlotWatch:
             request = None
         quarantined = self._ladder.quarantined
         self._ladder, steps = advance(
-            self._ladder, now=now, finding=finding, back=self._back(facts), hands_off=facts.hands_off, missed=missed, request=request
+            self._ladder,
+            now=now,
+            finding=finding,
+            back=self._back(facts),
+            hands_off=facts.hands_off,
+            missed=missed,
+            served=self._served(facts),
+            request=request,
         )
         for step in steps:
             self._take(step, facts)
@@ -149,6 +156,11 @@ class SlotWatch:
             return False
         healthy = not complaints(e, f.now, f.send_timeout)
         return back_in_service(f, healthy, self._was_linked)
+
+    def _served(self, f: Facts) -> bool:
+        """Whether today's Chromium has answered since the last rung: what is wrong with it now began after that."""
+        e = f.evidence
+        return e is not None and f.chromium is not None and e.chromium_pid == f.chromium.pid and (e.answered_at or 0.0) > self._acted_at
 
     def _check(self, f: Facts) -> None:
         """The full check, each health interval and whenever the verdict changes."""

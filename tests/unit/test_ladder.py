@@ -7,7 +7,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.watchdog.judge import Finding, Rung
-from gateway.watchdog.ladder import BACKOFF, BACKOFF_MAX, LONGEST, PATIENCE, Close, Do, Ladder, Open, Quarantine, Request, Step, advance
+from gateway.watchdog.ladder import (
+    ANEW,
+    BACKOFF,
+    BACKOFF_MAX,
+    LONGEST,
+    PATIENCE,
+    Close,
+    Do,
+    Ladder,
+    Open,
+    Quarantine,
+    Request,
+    Step,
+    advance,
+)
 
 MUTE = Finding("page_unresponsive", Rung.RELAUNCH_CHROMIUM)
 ILL = Finding("unacked", Rung.RELOAD_PAGE)
@@ -62,6 +76,25 @@ def test_it_climbs_and_ends_in_quarantine(finding: Finding, climbed: list[Rung])
 def test_no_second_rung_before_the_first_had_its_time() -> None:
     _, steps = run(MUTE, PATIENCE[Rung.RELAUNCH_CHROMIUM] - 1)
     assert rungs(steps) == [Rung.RELAUNCH_CHROMIUM]
+
+
+def test_a_fault_that_comes_again_during_the_recovery_gets_its_rung_again_at_once_and_kills_no_host() -> None:
+    crash = Finding("page_crashed", Rung.RELAUNCH_CHROMIUM, certain=True)
+    ladder, _ = advance(Ladder(), now=0, finding=crash, back=False)
+    ladder, waited = advance(ladder, now=3, finding=crash, back=False, served=False)
+    assert waited == [], "not known to be another one"
+    for second in range(4, 4 + 3 * ANEW, 3):
+        ladder, again = advance(ladder, now=second, finding=crash, back=False, served=True)
+        assert again == [Do(Rung.RELAUNCH_CHROMIUM)]
+    ladder, waited = advance(ladder, now=second + 3, finding=crash, back=False, served=True)
+    assert waited == [], "a page that always breaks has to wait its time, and the ladder climbs"
+    ladder, climbed = advance(ladder, now=second + PATIENCE[Rung.RELAUNCH_CHROMIUM], finding=crash, back=False, served=True)
+    assert climbed == [Do(Rung.RESPAWN_BOTH)]
+
+
+def test_a_silence_during_the_recovery_has_to_wait_its_time() -> None:
+    ladder, _ = advance(Ladder(), now=0, finding=MUTE, back=False)
+    assert advance(ladder, now=5, finding=MUTE, back=False, served=True) == (ladder, [])
 
 
 def test_an_outage_is_nudged_and_never_more() -> None:
