@@ -65,6 +65,15 @@ class Heart:
         os.close(self._fd)
 
 
+def once(path: Path) -> None:
+    """One beat with no facts, from a process that is about to beat by its main loop."""
+    heart = Heart(path)
+    try:
+        heart.beat()
+    finally:
+        heart.close()
+
+
 def read(path: Path) -> Beat | None:
     """The newest beat in the file; None if there is none, it is of another boot, or it is torn twice in a row."""
     for _ in range(2):

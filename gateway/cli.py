@@ -49,9 +49,14 @@ def main() -> None:
 @main.command()
 def api() -> None:
     """Run the HTTP API (a program of supervisor.conf)."""
+    from gateway import process
+
+    loaded = settings()
+    process.start(loaded, "api")
+    # imported late: a slow machine takes seconds for it, and nobody shall take them for silence
     from gateway.api.app import main as run
 
-    sys.exit(run(settings()))
+    sys.exit(run(loaded))
 
 
 @main.command()

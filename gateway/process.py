@@ -82,8 +82,12 @@ def configure_logging(settings: Settings, process: str) -> None:
     logging.basicConfig(level=logging.WARNING, stream=sys.stdout, format="%(levelname)s %(name)s %(message)s", force=True)
 
 
-def start(settings: Settings, name: str) -> int:
-    """The first steps of a process called `name`; returns the descriptor of its lock, to be kept."""
+def start(settings: Settings, name: str, *, beats: bool = True) -> int:
+    """The first steps of a process called `name`; returns the descriptor of its lock, to be kept.
+
+    With `beats` it gives a first sign of life, before the imports that may take longer on a loaded machine
+    than its start deadline.
+    """
     if os.environ.get(SUPERVISED):
         die_with_parent()
     os.umask(PRIVATE)
@@ -92,7 +96,10 @@ def start(settings: Settings, name: str) -> int:
         # typed by hand, supervisord opens its log before it heeds the umask of supervisor.conf
         (settings.logs / "supervisord.log").chmod(0o600)
     configure_logging(settings, name)
-    return hold_lock(settings.lock(name))
+    lock = hold_lock(settings.lock(name))
+    if beats:
+        beat.once(settings.beat(name))
+    return lock
 
 
 async def run_until_stopped(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:

@@ -20,7 +20,7 @@ from gateway.api.news import News
 from gateway.api.sessions import ensure_default
 from gateway.api.wire import Runner
 from gateway.origin import place
-from gateway.process import keep_beating, run_until_stopped, start
+from gateway.process import keep_beating, run_until_stopped
 from gateway.settings import Settings
 from gateway.store import origin
 from gateway.store.database import Full, Locked, SchemaTooNew
@@ -38,8 +38,7 @@ _NO_SUCH_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
 
 def main(settings: Settings) -> int:
-    """Run until told to stop. Returns the exit status: 1 if there is nothing to listen on, or a newer program's database."""
-    start(settings, "api")
+    """Run until told to stop, after process.start(). Returns the exit status: 1 if there is nothing to listen on, or a newer database."""
     status = 0
 
     async def run(stop: asyncio.Event) -> None:

@@ -45,7 +45,7 @@ class Refused(Exception):
 
 def main(settings: Settings, session: str) -> int:
     """Become the slot's Chromium. Returns only where that is refused: an exit status."""
-    process.start(settings, f"chromium-{session}")
+    process.start(settings, f"chromium-{session}", beats=False)
     process.die_with_parent()
     executable = None
     try:

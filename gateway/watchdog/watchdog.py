@@ -31,8 +31,9 @@ NAME = "watchdog"
 LOOK = 0.25
 #: Seconds between two questions for all programs' states, where no exit asks sooner.
 REFRESH = 1.0
-#: Seconds that the API has from its start to its first beat.
-API_START = 5.0
+#: Seconds that the API has from its start to its first beat; twice as long after each that never got going, as on a machine
+#: too slow for it (its imports took 5.7 s at a load of 14 on two cores) it would else be killed for ever.
+API_START, API_START_MAX = 5.0, 60.0
 #: After a gap of this many seconds in our own looks (stopped, a suspended machine) all others look silent, and are not:
 #: nothing is judged for a beat's age and some.
 GAP, GRACE = 2.0, beat.SILENT + 1.0
@@ -64,6 +65,7 @@ class Watchdog:
         self._refreshing: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self._api_kill: asyncio.Task[Any] | None = None
+        self._api_start = API_START
         self._blind_until = 0.0
         self._fatal: dict[str, tuple[float, float]] = {}  # name → (start at, next wait)
 
@@ -165,16 +167,20 @@ class Watchdog:
                 slot.ended(name)
 
     def _look_at_api(self, now: float) -> None:
-        """Kill an API that has not beaten for five seconds; its start deadline is respected."""
+        """Kill an API that has not beaten for five seconds; its start deadline is respected, and grows."""
         api = self._programs.get("api")
-        if api is None or api.pid is None or api.since is None or api.wanted_down or now - api.since < API_START:
+        if api is None or api.pid is None or api.since is None or api.wanted_down or now - api.since < self._api_start:
             return
         if self._api_kill is not None and not self._api_kill.done():
             return
         found = beat.read(self._settings.beat("api"))
         if found is None or found.pid != api.pid or found.age(now) > beat.SILENT:
             log.error("The API is silent", pid=api.pid, alert=True)
+            if found is None or found.pid != api.pid or found.at - api.since < API_START:  # it never got going
+                self._api_start = min(2 * self._api_start, API_START_MAX)
             self._api_kill = self._spawn(self._kill_api(api))
+        elif now - api.since > TRUSTED:
+            self._api_start = API_START
 
     async def _kill_api(self, api: Program) -> None:
         try:

@@ -37,12 +37,15 @@ TOLD = 8
 GROWTH = 24 << 20
 SERVER = f"""
 import sys
+from gateway import process
 from gateway.api import bodies, wire
 from gateway.api.app import main
 from gateway.settings import load
 bodies.BODY_TIMEOUT = wire.HEAD_TIMEOUT = wire.LINGER = {SHORT}
 wire.CONNECTIONS, wire.TURNED_AWAY, wire.TURNING_AWAY = {CONNECTIONS}, {TOLD}, {SHORT}
-sys.exit(main(load()))
+settings = load()
+process.start(settings, "api")
+sys.exit(main(settings))
 """
 
 

@@ -292,6 +292,21 @@ async def test_a_stopped_holder_of_the_write_lock_dies_first(rig: Rig) -> None:
         pass
 
 
+async def test_an_api_on_a_machine_too_slow_for_its_start_deadline_comes_up(rig: Rig) -> None:
+    try:
+        (rig.here / "api.py").write_text(f"import time; time.sleep(7)\n{API}")
+        await rig.supervisor.kill("api", await rig.pid("api"))
+
+        async def beats() -> bool:
+            program, found = await rig.running("api"), beat.read(rig.settings.beat("api"))
+            return program is not None and found is not None and found.pid == program.pid
+
+        await rig.until(beats, 40)
+    finally:
+        (rig.here / "api.py").write_text(API)
+        await rig.supervisor.kill("api", await rig.pid("api"))
+
+
 async def test_the_api_asks_for_a_recovery(rig: Rig) -> None:
     old = await rig.pid("browser-default")
     now = time.time()
