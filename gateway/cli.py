@@ -203,21 +203,64 @@ def send(to: str, text: str, session: str, wait: int, key: str | None) -> None:
 
 
 @main.command()
+@click.option("--once", is_flag=True, help="Look once and end. Exit status: 0 healthy, 1 not healthy, 2 the gateway cannot be asked.")
+@click.option("--json", "as_json", is_flag=True, help="JSON: one document, or with no --once one a line each second.")
+def monitor(once: bool, as_json: bool) -> None:
+    """Watch how it goes: health, queue, recoveries, processes, events; ends with Ctrl-C.
+
+    \b
+    gateway monitor
+    gateway monitor --once --json
+    """
+    from gateway.monitor import watch
+
+    sys.exit(watch.once(settings(), as_json) if once else watch.watch(settings(), as_json))
+
+
+@main.command()
 def status() -> None:
-    """Say how it goes: health, queue, processes. Exit status 0 only if healthy."""
-    health = ask(lambda: client().get("/api/health"))
-    queue = ask(lambda: client().get("/api/queue-status"))
-    for session in health["sessions"]:
-        click.echo(f"session {session['name']}: {session['state']}{', healthy' if session['healthy'] else ''}")
-        for why in [*session["complaints"], *session["remarks"]]:
-            click.echo(f"  {why}")
-        if session.get("detail"):
-            click.echo(f"  {session['detail']}")
-    why = queue["head_of_line"]["reason"]
-    click.echo(f"queue: {health['message_queue_length']} waiting" + (f", because {why}" if why else ""))
-    for process in health["processes"]:
-        click.echo(f"  {process['name']:<20} {process['state']:<8} {process['pid'] or ''}")
-    sys.exit(0 if health["session_health"] else 1)
+    """Say how it goes, in lines; exit status as `gateway monitor --once`."""
+    from gateway.monitor import watch
+
+    sys.exit(watch.once(settings(), lines=True))
+
+
+@main.command()
+def queue() -> None:
+    """Say what waits, and why."""
+    from gateway.monitor.plain import queue_lines
+
+    click.echo("\n".join(queue_lines(ask(lambda: client().get("/api/queue-status")), time.time())))
+
+
+@main.command()
+@click.option("--session", default=None, help="Only this session's.")
+@click.option("--dry-run", is_flag=True, help="Only say how many it would be.")
+def clear(session: str | None, dry_run: bool) -> None:
+    """Cancel what waits; never touches what may have been sent."""
+    done = ask(lambda: client().post("/api/clear-queue", {"dry_run": dry_run} | ({"session": session} if session else {}), timeout=600))
+    click.echo(f"{'would cancel' if dry_run else 'cancelled'}: {done['cancelled']} (they stay readable, and can be requeued)")
+    if done["outcome_unknown"]:
+        click.echo(f"left alone: {done['outcome_unknown']} (they may have been sent)")
+
+
+@main.command()
+@click.option("--session", default="default", show_default=True)
+@click.option("--strategy", default=None, help="A rung to begin with, for instance reload_page; else the ladder decides.")
+def recover(session: str, strategy: str | None) -> None:
+    """Recover a session, and wait until it is done. Exit status 0 if it succeeded."""
+    from gateway.monitor.words import rungs, took
+
+    body = {"session": session} | ({"strategy": strategy} if strategy else {})
+    asked = ask(lambda: client().post("/api/recover-session", body))
+    click.echo(f"recovery {asked['id']}: {asked['status']}")
+    path = f"/api/recoveries/{asked['id']}"
+    while asked["status"] == "running":
+        time.sleep(0.2)
+        asked = ask(lambda: client().get(path))
+    why = f": {asked['detail']}" if asked["detail"] else ""
+    click.echo(f"recovery {asked['id']}: {asked['status']} after {took(asked, time.time())}, {rungs(asked) or 'nothing was needed'}{why}")
+    sys.exit(0 if asked["status"] == "succeeded" else 1)
 
 
 @main.command()

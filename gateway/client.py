@@ -14,11 +14,11 @@ from gateway.settings import Settings
 
 
 class Refused(Exception):
-    """The gateway answered with an error: `status` and its sentence."""
+    """The gateway answered with an error: `status`, its sentence, and the body that came with it (JSON, else None)."""
 
-    def __init__(self, status: int, text: str) -> None:
+    def __init__(self, status: int, text: str, body: Any = None) -> None:
         super().__init__(text)
-        self.status = status
+        self.status, self.body = status, body
 
 
 class Unreachable(Exception):
@@ -44,6 +44,16 @@ class Client:
     def get(self, path: str, *, raw: bool = False, timeout: float = 20.0) -> Any:
         return self._call("GET", path, None, {}, timeout, raw)
 
+    def health(self, timeout: float = 20.0) -> dict[str, Any]:
+        """/api/health. It is an answer also with 503, where no message can be accepted (a full disk). Raises Refused, Unreachable."""
+        try:
+            found = self.get("/api/health", timeout=timeout)
+        except Refused as error:
+            if not isinstance(error.body, dict) or "session_health" not in error.body:
+                raise
+            found = error.body
+        return dict(found)
+
     def post(self, path: str, body: Any = None, headers: Mapping[str, str] | None = None, timeout: float = 20.0) -> Any:
         return self._call("POST", path, body, headers or {}, timeout, False)
 
@@ -62,14 +72,18 @@ class Client:
                 text = answer.read().decode()
                 return text if raw else json.loads(text or "null")
         except urllib.error.HTTPError as error:
-            raise Refused(error.code, _sentence(error.read().decode(errors="replace"), error.code)) from None
+            raise _refused(error) from None
         except (OSError, http.client.HTTPException) as error:
             raise Unreachable(f"nobody answers at {self.base}: {getattr(error, 'reason', error)}") from None
 
 
-def _sentence(text: str, status: int) -> str:
+def _refused(error: urllib.error.HTTPError) -> Refused:
+    body, text = None, ""
     try:
-        error = json.loads(text)["error"]
-        return str(error if isinstance(error, str) else error["message"])
-    except (ValueError, KeyError, TypeError):
-        return text.strip()[:500] or f"HTTP {status}"
+        text = error.read().decode(errors="replace")
+        body = json.loads(text)
+        said = body["error"]
+        sentence = str(said if isinstance(said, str) else said["message"])
+    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
+        sentence = text.strip()[:500] or f"HTTP {error.code}"
+    return Refused(error.code, sentence, body)

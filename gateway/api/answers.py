@@ -280,6 +280,7 @@ class ProcessOut(Answer):
     pid: int | None
     beat_age_seconds: float | None
     memory_bytes: int | None
+    uptime_seconds: float | None
 
 
 class Health(Answer):

@@ -10,7 +10,7 @@ from aiohttp import web
 from gateway import __version__
 from gateway.api import answers, schema
 from gateway.api.context import context_of
-from gateway.api.evidence import processes, recovering, session_out
+from gateway.api.evidence import processes, session_out
 from gateway.api.operations import Operations, json_answer, query
 from gateway.api.recoveries import recovery_out
 from gateway.beat import boot_time
@@ -18,6 +18,7 @@ from gateway.message import State
 from gateway.store import counters, recoveries, sessions
 from gateway.store.recoveries import Recovery
 from gateway.store.sessions import SessionRow
+from gateway.vitals import recovering
 
 operations = Operations("Health")
 
@@ -64,7 +65,7 @@ async def health(request: web.Request) -> web.Response:
         last_health_check=max(checks, default=None),
         message_queue_length=stored.queued,
         processing_queue=stored.sending > 0,
-        restart_in_progress=bool(stored.running) or recovering(context.settings),
+        restart_in_progress=bool(stored.running) or bool(recovering(context.settings)),
         accepting=refusing is None,
         not_accepting_because=refusing,
         recovery=answers.RecoveryState(

@@ -10,11 +10,12 @@ from aiohttp import web
 from gateway.api import answers, schema
 from gateway.api.asking import session_row
 from gateway.api.context import Context, context_of, wall
-from gateway.api.evidence import evidence_of, uses_of, why_unhealthy
+from gateway.api.evidence import uses_of, why_unhealthy
 from gateway.api.operations import Operations, body, json_answer, query
 from gateway.message import Reason, State
 from gateway.store import outbox, sessions
 from gateway.store.model import QueueStatus
+from gateway.vitals import evidence_of
 
 operations = Operations("Queue")
 

@@ -24,11 +24,11 @@ def test_a_phone_is_linked_by_the_qr_code_in_the_terminal(gateway: Gateway) -> N
     shown = until("a QR code", lambda: (done := typed(gateway, "qr")).returncode == 0 and done.stdout)
     assert "█" in shown or "▀" in shown
     told = typed(gateway, "status")
-    assert told.returncode == 1 and "awaiting_scan" in told.stdout
+    assert told.returncode == 1 and "awaiting scan" in told.stdout
     gateway.link()
     told = typed(gateway, "status")
     assert told.returncode == 0, told.stdout
-    assert "session default: ready, healthy" in told.stdout
+    assert "session default: ready" in told.stdout and "not healthy" not in told.stdout
     assert "already" in typed(gateway, "qr").stderr or "linked" in typed(gateway, "qr").stderr
 
 
@@ -70,5 +70,5 @@ def test_the_seeds_verification_commands(gateway: Gateway, method: str, path: st
 
 def test_nobody_there_is_said_with_what_to_do(gateway: Gateway) -> None:
     elsewhere = {**gateway.environ, "GATEWAY_LISTEN": "127.0.0.1:9"}
-    done = subprocess.run([*GATEWAY, "status"], env=elsewhere, capture_output=True, text=True, timeout=20)
+    done = subprocess.run([*GATEWAY, "send", "491701234567", "Hello"], env=elsewhere, capture_output=True, text=True, timeout=20)
     assert done.returncode == 3 and "gateway up" in done.stderr
