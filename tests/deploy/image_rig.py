@@ -15,11 +15,6 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-from gateway_rig import until
-
-from gateway.client import Unreachable
 
 CHECKOUT = Path(__file__).parents[2]
 DOCKERFILE = CHECKOUT / "deploy" / "Dockerfile"
@@ -67,6 +62,10 @@ class Image:
             shutil.copy(Path("/etc") / name, self.root / "etc" / name)
         (self.root / ".dockerenv").touch()  # by it a program knows where it is
         self.env = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+
+    def run(self, command: str) -> None:
+        """Carry a shell's command out in the root, as root."""
+        self._run(command)
 
     def _run(self, rest: str) -> None:
         env = self.env | self._way_out()
@@ -117,8 +116,8 @@ class Image:
         self.command = json.loads(rest)
 
     def entering(self, kind: str, *words: str) -> list[str]:
-        """A command in the root, with namespaces of its own; to `run`, without the network of this machine too."""
-        apart = ["--mount", "--pid", "--ipc", "--uts", *(["--net"] if kind == "run" else [])]
+        """A command in the root, with namespaces of its own; to `run` or to `boot`, without the network of this machine too."""
+        apart = ["--mount", "--pid", "--ipc", "--uts", *(["--net", "--cgroup"] if kind != "build" else [])]
         return ["/usr/bin/unshare", *apart, "--fork", "--kill-child", "--", "/bin/sh", str(_ENTER), kind, str(self.root), *words]
 
     def as_user(self, *words: str) -> list[str]:
@@ -126,69 +125,6 @@ class Image:
         uid, gid = self.user.split(":")
         less = ["--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"]
         return ["/usr/bin/setpriv", f"--reuid={uid}", f"--regid={gid}", "--clear-groups", *less, "--", *words]
-
-
-class Container:
-    """`with Container(image, volume, {…}) as c:` runs the image's command, its root read-only, with `volume` as its data."""
-
-    def __init__(self, image: Image, volume: Path, env: Mapping[str, str] | None = None, *, before: list[str] | None = None) -> None:
-        self.image, self.volume = image, volume
-        self.env = image.env | dict(env or {})
-        self._before = before or []
-        self.said = volume.with_suffix(".log")
-
-    def __enter__(self) -> Container:
-        with self.said.open("wb") as said:
-            command = [*self._before, *self.image.entrypoint, *self.image.command]
-            self.process = subprocess.Popen(
-                self.image.entering("run", *self.image.as_user(*command)),
-                env=self.env | {"VOLUME": str(self.volume)},
-                stdout=said,
-                stderr=said,
-                start_new_session=True,
-            )
-        return self
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        if kind is not None:
-            print("--- container", self.said.read_text()[-3000:])
-            for log in sorted(self.volume.glob("logs/*.log")):
-                print(f"--- {log.name}\n" + "\n".join(log.read_text(errors="replace").splitlines()[-30:]))
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
-
-    @property
-    def first(self) -> int:
-        """What is process 1 inside, by its number outside."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        return int(until("process 1", lambda: self.process.poll() is None and children.read_text().split(), 10)[0])
-
-    def exec(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """As `docker exec` does."""
-        apart = ["/usr/bin/nsenter", "--target", str(self.first), "--mount", "--pid", "--ipc", "--uts", "--net", "--root", "--wd"]
-        return subprocess.run([*apart, *self.image.as_user(*words)], env=self.env, capture_output=True, text=True, timeout=60)
-
-    def healthy(self) -> bool:
-        """What the image's HEALTHCHECK says."""
-        return self.exec(*self.image.healthcheck).returncode == 0
-
-    def python(self, code: str) -> Any:
-        """The value, through JSON, of an expression; `call(path, body=None, port=3000)` asks by HTTP. Raises Unreachable."""
-        done = self.exec("python", "-c", _CALL + f"print(json.dumps({code}))")
-        if done.returncode:
-            raise Unreachable(done.stderr[-1000:])
-        return json.loads(done.stdout)
-
-
-_CALL = """
-import json, os, urllib.request
-def call(path, body=None, port=3000):
-    headers = {"Content-Type": "application/json", "Authorization": "Bearer " + open(os.environ["GATEWAY_API_KEY_FILE"]).read()}
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", data, headers)
-    return json.load(urllib.request.urlopen(request, timeout=20))
-"""
 
 
 def _say(command: list[str], env: Mapping[str, str] | None = None) -> None:
