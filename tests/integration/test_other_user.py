@@ -13,6 +13,9 @@ from user_rig import User, command_line, data_directory, status, without_user_na
 
 from gateway.client import Client
 
+#: Seconds for a start: some ten on two cores that have nothing else to do, and the suite does not have them alone.
+START = 90.0
+
 
 @pytest.fixture(scope="module")
 def user() -> Iterator[User]:
@@ -54,12 +57,12 @@ def test_supervisord_typed_by_hand_makes_nothing_readable_by_others(user: User) 
     data, conf = user.home / "data", str(user.home / "supervisor.conf")
     environ = {"GATEWAY_LISTEN": api.base.removeprefix("http://"), "GATEWAY_WHATSAPP_URL": "about:blank"}
     make = CHECKOUT.format(conf=user.code / "supervisor.conf", gateway=shlex.join(user.module("gateway")))
-    assert user.popen(["sh", "-c", make], environ=environ).wait(30) == 0
+    assert user.popen(["sh", "-c", make], environ=environ).wait(START) == 0
     try:
         # it goes into the background by itself
-        assert user.popen(user.module("supervisor.supervisord", "-c", conf), environ=environ).wait(30) == 0
-        until("the API answers", lambda: api.get("/readyz"))
-        until("Chromium has a profile", lambda: (data / "sessions/default/profile/Default").is_dir())
+        assert user.popen(user.module("supervisor.supervisord", "-c", conf), environ=environ).wait(START) == 0
+        until("the API answers", lambda: api.get("/readyz"), START)
+        until("Chromium has a profile", lambda: (data / "sessions/default/profile/Default").is_dir(), START)
         assert (data / "logs/supervisord.log").exists()
         assert user.exposed() == []
     finally:
@@ -78,7 +81,7 @@ def test_where_chromiums_sandbox_cannot_work_it_is_said_what_to_do(user: User) -
         return dict(api.get("/api/health")["sessions"][0])
 
     with user.gateway(*up, environ=environ, before=without_user_namespaces):
-        until("the session is quarantined", lambda: session()["state"] == "quarantined", 60)
+        until("the session is quarantined", lambda: session()["state"] == "quarantined", START)
         sentence = str(session()["detail"])
         assert "set user.max_user_namespaces above 0 by sysctl" in sentence
         assert "GATEWAY_CHROMIUM_ARGS=--no-sandbox" in sentence
@@ -88,5 +91,5 @@ def test_where_chromiums_sandbox_cannot_work_it_is_said_what_to_do(user: User) -
         assert user.exposed() == []
     # and what the sentence says, helps
     with user.gateway(*up, environ={**environ, "GATEWAY_CHROMIUM_ARGS": "--no-sandbox"}, before=without_user_namespaces):
-        until("a code is on show", lambda: session()["state"] == "awaiting_scan", 60)
+        until("a code is on show", lambda: session()["state"] == "awaiting_scan", START)
         assert session()["detail"] is None
