@@ -8,7 +8,7 @@ was logged out, a locked database, a full disk.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gateway.session import FRESH, ROUND_TRIP, Evidence, State, ill
 from gateway.supervision import Program, ProgramState
@@ -97,7 +97,17 @@ def judge(f: Facts) -> Finding | None:
         return None
     if f.refused:
         return Finding("chromium_refused", Rung.QUARANTINE)
-    return _host(f) or _chromium(f) or (_page(f, f.evidence) if f.evidence else None)
+    found = _host(f) or _chromium(f) or (_page(f, f.evidence) if f.evidence else None)
+    return found if f.room else _on_a_full_disk(found)
+
+
+def _on_a_full_disk(found: Finding | None) -> Finding | None:
+    """A full disk is no illness, and Chromium is left alone on it, even where its page is mute: started anew it would have to write
+    its profile where it cannot, and the login lies in there. Nothing is claimed before there is room, so waiting costs no message.
+    A host holds nothing, so one that hangs is replaced; Chromium never on its account."""
+    if found is None or found.rung is not Rung.RESPAWN_HOST:
+        return None
+    return replace(found, ceiling=Rung.RESPAWN_HOST)
 
 
 def _runs(program: Program | None, now: float, start: float) -> bool:
@@ -110,6 +120,8 @@ def _host(f: Facts) -> Finding | None:
         return Finding("host_keeps_ending", Rung.RESPAWN_HOST, ended=True)
     if not _runs(f.host, f.now, HOST_START):
         return None
+    if f.beat_at is None and not f.room:
+        return None  # it waits for the room that its beat file needs, and says so
     if f.beat_at is None or f.now - f.beat_at > FRESH:
         return Finding("host_silent", Rung.RESPAWN_HOST)
     return None
@@ -150,8 +162,6 @@ def _page(f: Facts, e: Evidence) -> Finding | None:
     """Findings about a page that answers."""
     if not e.connected or e.answered_at is None or e.state in UNLINKED or e.state is State.STOPPED:
         return None
-    if not f.room:
-        return None  # a full disk is no illness, and no rung mends a page that can store nothing
     if e.elsewhere_since is not None:
         return None  # WhatsApp Web cannot be loaded: the host tries for ever, and a new Chromium could not load it either
     failing = e.canary is not None and e.canary_failed_since is not None and f.seen_at - e.canary_failed_since > CANARY_GRACE

@@ -133,6 +133,45 @@ def test_nothing_found(case: Facts) -> None:
     assert judge(case) is None
 
 
+# -- a full disk
+
+
+LOST = {"canary": "storage lost: the database connection is closing", "canary_failed_since": NOW - 4}
+
+
+def test_a_page_whose_storage_was_lost_is_loaded_anew_when_there_is_room() -> None:
+    assert judge(with_evidence(**LOST)) == Finding("storage_lost", Rung.RELOAD_PAGE)
+    assert judge(facts(replace(HEALTHY, **LOST), room=False)) is None
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        with_evidence(missed=2),
+        with_evidence(crashed=True),
+        with_evidence(answered_at=None, since=NOW - 21),
+        with_evidence(connected=False, answered_at=NOW - 21),
+        facts(replace(HEALTHY, memory_bytes=130), memory_limit=100),
+        facts(replace(HEALTHY, missed=1), chromium_stopped=True),
+        facts(chromium=program("c", state=ProgramState.FATAL, pid=None)),
+        with_evidence(oldest_unacked_at=NOW - 121),
+        with_evidence(socket="OPENING", socket_down_since=NOW - 11),
+    ],
+)
+def test_on_a_full_disk_chromium_is_left_alone(case: Facts) -> None:
+    """Each of these is mended where there is room; on a full disk a relaunch could cost the login."""
+    assert judge(case) is not None
+    assert judge(replace(case, room=False)) is None
+
+
+def test_on_a_full_disk_a_host_that_hangs_is_replaced_and_nothing_beyond() -> None:
+    silent = facts(beat_at=NOW - 9, room=False)
+    assert judge(silent) == Finding("host_silent", Rung.RESPAWN_HOST, ceiling=Rung.RESPAWN_HOST)
+    failing = facts(host=program("h", state=ProgramState.BACKOFF, pid=None), room=False)
+    assert judge(failing) == Finding("host_keeps_ending", Rung.RESPAWN_HOST, ceiling=Rung.RESPAWN_HOST, ended=True)
+    assert judge(facts(None, beat_at=None, room=False)) is None, "it waits for the room that its beat file needs"
+
+
 def test_an_outage_never_climbs_above_a_nudge() -> None:
     outage = {"socket": "OPENING", "socket_down_since": NOW - 9000, "oldest_unacked_at": NOW - 9000}
     for besides in ({}, {"stream_mode": "OFFLINE", "progressed_at": NOW - 9000}, {"canary": "broken", "canary_failed_since": NOW - 9}):
