@@ -51,7 +51,11 @@ class Heart:
 
     def __init__(self, path: Path) -> None:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        os.posix_fallocate(self._fd, 0, SIZE)
+        try:
+            os.posix_fallocate(self._fd, 0, SIZE)
+        except OSError:
+            os.close(self._fd)  # a full disk: it is tried again each second
+            raise
 
     def beat(self, facts: dict[str, Any] | None = None) -> None:
         """Overwrite the file with a fresh beat. Raises ValueError if the facts do not fit into a page."""

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import errno
 import fcntl
 import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
@@ -21,6 +23,11 @@ from gateway.settings import Settings
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
+T = TypeVar("T")
+#: How the kernel says that a disk, or our share of it, is full.
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
+#: Seconds between two looks for room.
+ROOM_LOOK = 1.0
 #: What supervisord sets for its programs: such a process dies with it.
 SUPERVISED = "SUPERVISOR_ENABLED"
 #: The umask of all that runs: what lies in the data directory is this user's alone (messages, logins, logs).
@@ -83,7 +90,7 @@ def configure_logging(settings: Settings, process: str) -> None:
 
 
 def start(settings: Settings, name: str, *, beats: bool = True) -> int:
-    """The first steps of a process called `name`; returns the descriptor of its lock, to be kept.
+    """The first steps of a process called `name`; returns the descriptor of its lock, to be kept. On a full disk it waits for room.
 
     With `beats` it gives a first sign of life, before the imports that may take longer on a loaded machine
     than its start deadline.
@@ -96,10 +103,25 @@ def start(settings: Settings, name: str, *, beats: bool = True) -> int:
         # typed by hand, supervisord opens its log before it heeds the umask of supervisor.conf
         (settings.logs / "supervisord.log").chmod(0o600)
     configure_logging(settings, name)
-    lock = hold_lock(settings.lock(name))
+    lock = when_there_is_room(lambda: hold_lock(settings.lock(name)))
     if beats:
-        beat.once(settings.beat(name))
+        when_there_is_room(lambda: beat.once(settings.beat(name)))
     return lock
+
+
+def when_there_is_room(make: Callable[[], T]) -> T:
+    """What `make` gives, which may need some bytes of a disk that is full: tried again each second until there are, and said once."""
+    said = False
+    while True:
+        try:
+            return make()
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            if not said:
+                log.error("The disk is full: this process waits for room for its first files", path=error.filename, alert=True)
+            said = True
+            time.sleep(ROOM_LOOK)
 
 
 async def run_until_stopped(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:

@@ -7,6 +7,7 @@ but for the SQL itself.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import random
 import sqlite3
@@ -46,7 +47,12 @@ def open_database(path: Path, *, deadline: float = 10.0) -> sqlite3.Connection:
 
     `deadline` is seconds to wait for the write lock. Raises SchemaTooNew, Locked, Full.
     """
-    _create(path)
+    try:
+        _create(path)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise Full("the disk is full") from error
+        raise
     conn = _connect(path)
     try:
         _patiently(conn, "PRAGMA auto_vacuum = INCREMENTAL", boot_time() + deadline)  # has an effect before the first table only

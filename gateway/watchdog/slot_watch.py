@@ -144,7 +144,7 @@ class SlotWatch:
             desired_down=self.desired_down,
             send_timeout=self._settings.send_timeout,
             memory_limit=self._settings.chromium_memory_limit,
-            room=_has_room(self._settings.data),
+            room=has_room(self._settings.data),
         )
 
     def _back(self, f: Facts) -> bool:
@@ -311,7 +311,7 @@ class SlotWatch:
             self._rung.cancel()
 
 
-def _has_room(data: Path) -> bool:
+def has_room(data: Path) -> bool:
     """Whether a page on that disk can work; a disk that does not say is none to be judged by."""
     try:
         return room(data) >= CLAIM_ROOM

@@ -24,7 +24,7 @@ from gateway.watchdog.exits import Exits
 from gateway.watchdog.killer import Killer
 from gateway.watchdog.operator import Operator
 from gateway.watchdog.records import Records
-from gateway.watchdog.slot_watch import SlotWatch
+from gateway.watchdog.slot_watch import SlotWatch, has_room
 
 NAME = "watchdog"
 #: Seconds between two looks at the beats.
@@ -174,6 +174,8 @@ class Watchdog:
         if self._api_kill is not None and not self._api_kill.done():
             return
         found = beat.read(self._settings.beat("api"))
+        if found is None and not has_room(self._settings.data):
+            return  # it waits for the room that its beat file needs
         if found is None or found.pid != api.pid or found.age(now) > beat.SILENT:
             log.error("The API is silent", pid=api.pid, alert=True)
             if found is None or found.pid != api.pid or found.at - api.since < API_START:  # it never got going
