@@ -135,7 +135,10 @@ def situation(e: Evidence, now: float) -> str | None:
     """What keeps a page that answers from its work although nothing of ours is broken, and what to do about it; None: nothing does."""
     if e.elsewhere_since is not None and now - e.elsewhere_since > _LOADS:
         away = _ago(e.elsewhere_since, now)
-        return f"WhatsApp Web cannot be loaded: it has been out of reach for {away}; it is tried again by itself, nothing to do"
+        return (
+            f"WhatsApp Web cannot be loaded: its server has been slow or out of reach for {away}; it is tried again by itself, "
+            "nothing to do unless the network or GATEWAY_PROXY is at fault"
+        )
     scan = _SCAN.format(e.session)
     if e.state is State.AWAITING_PASSKEY:
         return _PASSKEY

@@ -105,3 +105,28 @@ def test_nothing_is_left_when_supervisord_is_killed() -> None:
         gateway.start()  # as systemd would
         gateway.healthy()
         gateway.sent(gateway.send("after supervisord's death"))
+
+
+def test_a_page_that_takes_too_much_memory_gets_a_new_chromium_and_loses_nothing() -> None:
+    with Gateway(GATEWAY_CHROMIUM_MEMORY_LIMIT="700000000") as gateway:
+        gateway.link()
+        programs = {name: gateway.pid(name) for name in ("api", "watchdog", "browser-default", "chromium-default")}
+        before = until("it is measured", lambda: memory(gateway))
+        assert before < 650_000_000 and gateway.api.get("/api/recoveries")["recoveries"] == []
+        ids = {f"before {n}": gateway.send(f"before {n}", f"49155507{n % 4:02d}") for n in range(10)}
+        gateway.sandbox.post("/control/faults", {"kind": "memory_blow_up", "megabytes": 500})
+        ids |= {f"after {n}": gateway.send(f"after {n}", f"49155507{n % 4:02d}") for n in range(10)}
+        new = until("another Chromium", lambda: (pid := gateway.program("chromium-default")[1]) != programs["chromium-default"] and pid)
+        verdict = gateway.verdict(ids)
+        assert verdict.clean, verdict
+        gateway.healthy()
+        until("within the limit again", lambda: memory(gateway) < 650_000_000)
+        (recovery,) = gateway.api.get("/api/recoveries")["recoveries"]
+        assert (recovery["cause"], [r["name"] for r in recovery["rungs"]]) == ("memory", ["relaunch_chromium"])
+        assert {name: gateway.pid(name) for name in programs} == programs | {"chromium-default": new}
+
+
+def memory(gateway: Gateway) -> int:
+    """Bytes of the session's Chromium as health shows them; 0 while nobody knows."""
+    processes = gateway.api.get("/api/health")["processes"]
+    return next(p["memory_bytes"] for p in processes if p["name"] == "chromium-default") or 0
