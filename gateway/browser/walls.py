@@ -88,7 +88,7 @@ def remedy(executable: Path, read: Callable[[str], str]) -> str:
             " or `sysctl kernel.apparmor_restrict_unprivileged_userns=0`"
         )
     if re.search(r"^Seccomp:\s*2$", read("/proc/self/status"), re.MULTILINE):
-        return "run the container with a seccomp profile that allows clone and unshare with CLONE_NEWUSER (docs/chromium-flags.md)"
+        return "run the container with --security-opt seccomp=deploy/seccomp.json (docs/deploy.md)"
     return "see what this machine's security modules or container runtime forbid"
 
 

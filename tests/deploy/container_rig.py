@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import signal
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -41,9 +42,9 @@ class Inside:
             self.process = subprocess.Popen(command, env=dict(env), stdout=said, stderr=said, start_new_session=True)
 
     def end(self) -> None:
-        """Process 1 dies with what we started, and everything inside with process 1."""
+        """Everything inside dies with process 1; which does not die with what we started, as a change of user undoes that."""
         if self.process.poll() is None:
-            self.process.kill()
+            os.kill(self.first, signal.SIGKILL)
             self.process.wait()
 
     @property

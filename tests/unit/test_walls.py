@@ -15,7 +15,7 @@ from gateway.browser.walls import remedy
         ("/proc/sys/user/max_user_namespaces", "0", "set user.max_user_namespaces above 0"),
         ("/proc/sys/kernel/unprivileged_userns_clone", "0", "`sysctl kernel.unprivileged_userns_clone=1`, or install the package"),
         ("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1", "give /opt/c/chrome an AppArmor profile"),
-        ("/proc/self/status", "NoNewPrivs:\t0\nSeccomp:\t2\nSeccomp_filters:\t1", "run the container with a seccomp profile"),
+        ("/proc/self/status", "NoNewPrivs:\t0\nSeccomp:\t2", "run the container with --security-opt seccomp=deploy/seccomp.json"),
         ("/proc/self/status", "Seccomp:\t0\nSeccomp_filters:\t0", "see what this machine's security modules"),
     ],
 )
