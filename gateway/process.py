@@ -33,6 +33,7 @@ SUPERVISED = "SUPERVISOR_ENABLED"
 #: The umask of all that runs: what lies in the data directory is this user's alone (messages, logins, logs).
 PRIVATE = 0o077
 _PR_SET_PDEATHSIG = 1
+_birth: beat.Birth | None = None
 
 
 def die_with_parent() -> None:
@@ -92,8 +93,7 @@ def configure_logging(settings: Settings, process: str) -> None:
 def start(settings: Settings, name: str, *, beats: bool = True) -> int:
     """The first steps of a process called `name`; returns the descriptor of its lock, to be kept. On a full disk it waits for room.
 
-    With `beats` it gives a first sign of life, before the imports that may take longer on a loaded machine
-    than its start deadline.
+    With `beats` it shows that it lives until keep_beating() does: the imports between take seconds on a loaded machine.
     """
     if os.environ.get(SUPERVISED):
         die_with_parent()
@@ -105,7 +105,8 @@ def start(settings: Settings, name: str, *, beats: bool = True) -> int:
     configure_logging(settings, name)
     lock = when_there_is_room(lambda: hold_lock(settings.lock(name)))
     if beats:
-        when_there_is_room(lambda: beat.once(settings.beat(name)))
+        global _birth
+        _birth = when_there_is_room(lambda: beat.Birth(settings.beat(name)))
     return lock
 
 
@@ -135,6 +136,8 @@ async def run_until_stopped(main: Callable[[asyncio.Event], Awaitable[None]]) ->
 
 async def keep_beating(path: Path, facts: Callable[[], dict[str, Any]], stop: asyncio.Event) -> None:
     """Beat each second until `stop`; runs on the main loop, so that a loop that hangs is a beat that fails."""
+    if _birth is not None:
+        _birth.over()
     heart = beat.Heart(path)
     try:
         while not stop.is_set():

@@ -64,7 +64,7 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
 
 async def host(settings: Settings, session: str, begun: float, stop: asyncio.Event) -> None:
     """All tasks of the host, until `stop`. Raises a group with what failed."""
-    # imported late: the lock was waited for without pyppeteer in memory
+    _load()
     from gateway.browser.standing import Standing
 
     standing = Standing(session=session, epoch=0, since=begun, pacer=_pacer(settings))
@@ -85,6 +85,11 @@ def _pacer(settings: Settings) -> Pacer:
     )
     jitter = pacing.CAREFUL_JITTER if settings.pacing == "careful" else pacing.JITTER
     return pacing.Pacer(settings.send_interval, jitter=jitter, caps=every)
+
+
+def _load() -> None:
+    """Import all that the work needs: late, so that the lock is waited for without pyppeteer in memory, and before the loop has to beat."""
+    from gateway.browser import attendant, incarnation, keeper, orders, receiver, reconciler, records, resolver, scripts, sender  # noqa: F401
 
 
 async def _until(stop: asyncio.Event) -> None:

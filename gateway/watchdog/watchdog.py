@@ -31,8 +31,8 @@ NAME = "watchdog"
 LOOK = 0.25
 #: Seconds between two questions for all programs' states, where no exit asks sooner.
 REFRESH = 1.0
-#: Seconds that the API has from its start to its first beat; twice as long after each that never got going, as on a machine
-#: too slow for it (its imports took 5.7 s at a load of 14 on two cores) it would else be killed for ever.
+#: Seconds that the API has from its start to its first beat; twice as long after each that never beat, as a machine too slow
+#: for that would else kill it for ever.
 API_START, API_START_MAX = 5.0, 60.0
 #: After a gap of this many seconds in our own looks (stopped, a suspended machine) all others look silent, and are not:
 #: nothing is judged for a beat's age and some.
@@ -178,7 +178,7 @@ class Watchdog:
             return  # it waits for the room that its beat file needs
         if found is None or found.pid != api.pid or found.age(now) > beat.SILENT:
             log.error("The API is silent", pid=api.pid, alert=True)
-            if found is None or found.pid != api.pid or found.at - api.since < API_START:  # it never got going
+            if found is None or found.pid != api.pid:
                 self._api_start = min(2 * self._api_start, API_START_MAX)
             self._api_kill = self._spawn(self._kill_api(api))
         elif now - api.since > TRUSTED:
