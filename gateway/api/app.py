@@ -20,7 +20,7 @@ from gateway.api.news import News
 from gateway.api.sessions import ensure_default
 from gateway.api.wire import Runner
 from gateway.origin import place
-from gateway.process import keep_beating, run_until_stopped
+from gateway.process import keep_beating, run_until_stopped, spare_what_stays
 from gateway.settings import Settings
 from gateway.store import origin
 from gateway.store.database import Full, Locked, SchemaTooNew
@@ -69,6 +69,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> int:
 async def _listen(context: Context, stop: asyncio.Event) -> int:
     try:
         async with listening(make_app(context)):
+            spare_what_stays()
             await stop.wait()
     except OSError as error:
         log.error("The API cannot listen: stop what uses the address, or change GATEWAY_LISTEN", reason=error.strerror)

@@ -41,8 +41,9 @@ class Context:
     reader: Reader
     news: News
     started_at: float = field(default_factory=boot_time)
-    #: Bytes of bodies held by requests under way (bodies.py).
+    #: Bytes of bodies held by requests under way, all together and each by its id() (bodies.py).
     body_bytes: int = 0
+    bodies: dict[int, int] = field(default_factory=dict)
     intake: Intake = field(init=False)
     _room: tuple[float, bool] = (-1e9, False)
     _probe: tuple[float, str | None] = (-1e9, None)

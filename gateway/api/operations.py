@@ -122,7 +122,7 @@ async def body(request: web.Request, model: type[BodyT], limit: int = BODY_LIMIT
     except ValidationError as error:
         raise of_validation(error) from None
     if raw:
-        bodies.each_field_once(raw)
+        bodies.each_field_once(raw, len(found.model_fields_set))
     return found
 
 

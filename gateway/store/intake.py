@@ -12,6 +12,7 @@ import secrets
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from gateway.message import State, new_hex, new_id
 from gateway.store import accepting, bulk, counters, events, lanes, recipients, transitions
@@ -19,8 +20,7 @@ from gateway.store.errors import IdempotencyConflict, NotFound, QueueLimit
 from gateway.store.model import Accepted, Draft
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """One request: a message, or a batch that is taken whole. `key` is its idempotency key within `scope`."""
 
     drafts: Sequence[Draft]

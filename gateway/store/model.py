@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from gateway.message import Key, State
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """A message as the API hands it over; `address` is normalized (…@c.us, …@g.us, …@lid)."""
+class Draft(NamedTuple):
+    """A message as the API hands it over; `address` is normalized (…@c.us, …@g.us, …@lid).
+
+    A tuple, as it is made for each message accepted: a frozen dataclass takes three times as long to make.
+    """
 
     session: str
     address: str

@@ -5,7 +5,8 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from gateway.api.errors import of_validation
+from gateway.api.bodies import each_field_once
+from gateway.api.errors import Problem, of_validation
 from gateway.api.messages import fingerprint
 from gateway.api.schema import BatchIn, MessageIn, MessagesQuery, RecoverIn
 from gateway.store.model import Draft
@@ -128,3 +129,23 @@ def test_fingerprints_tell_bodies_apart_and_know_repeats() -> None:
         fingerprint([draft(address="50@c.us")], b"one"),
     ]
     assert len({one, *others}) == 6
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'{"to": "+4915123456789", "to": "+4915123456780", "text": "Hello"}',
+        b'{"to": "+4915123456789", "text": {"body": "a", "body": "b"}}',
+        b'{"to": "+4915123456789", "text": "a: b", "te\\u0078t": "Hello"}',
+        b'{"to":"+4915123456789","text":"1","text":"2","text":"3"}',
+    ],
+)
+def test_a_field_given_twice_is_refused_wherever_it_is(raw: bytes) -> None:
+    with pytest.raises(Problem, match="twice"):
+        each_field_once(raw, len(MessageIn.model_validate_json(raw).model_fields_set))
+
+
+@pytest.mark.parametrize("text", ['"Hello"', '"at 10:30: now"', '{"body": "Hello", "preview_url": true}'])
+def test_fields_given_once_are_taken_colons_or_not(text: str) -> None:
+    raw = f'{{"to": "+4915123456789", "text": {text}, "priority": 3}}'.encode()
+    each_field_once(raw, len(MessageIn.model_validate_json(raw).model_fields_set))
