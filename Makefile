@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo run test test-unit chaos deploy-check lint clean lock
+.PHONY: help install demo run test test-unit chaos bench deploy-check lint clean lock
 
 help: ## Show this menu
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ test-unit: .venv/.packages ## Run the fast tests
 
 chaos: install ## Kill and stop everything at random moments, and count
 	@$(BIN)/pytest -s tests/chaos
+
+bench: install ## Measure it against its limits and peers; writes docs/benchmarks.md
+	@$(BIN)/python tests/benchmarks --write docs
 
 deploy-check: install ## Carry out the Dockerfile in a fresh Debian (as root, by debootstrap), and send a message from it
 	@$(BIN)/pytest -s tests/deploy
