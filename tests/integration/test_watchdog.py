@@ -6,6 +6,7 @@ Chromium and the page have their own tests; here it is who is killed, when, and 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -92,7 +93,7 @@ stdout_logfile={here}/watchdog.log
 class Rig:
     """A gateway made of the real watchdog, the real supervisord, and programs that only beat."""
 
-    def __init__(self, here: Path) -> None:
+    def __init__(self, here: Path, conf: str = CONF) -> None:
         self.here = here
         self.earlier = 0
         self.settings = Settings(data=here)
@@ -100,7 +101,7 @@ class Rig:
         for name, text in (("host", HOST), ("api", API), ("watchdog", WATCHDOG)):
             (here / f"{name}.py").write_text(text)
         (here / "chromium.pid").write_text("")
-        (here / "conf").write_text(CONF.format(here=here, python=sys.executable, root=ROOT))
+        (here / "conf").write_text(conf.format(here=here, python=sys.executable, root=ROOT))
         self.supervisor = Supervisor(self.settings.supervisor_socket)
         self.db = open_database(self.settings.database)
         with self.transaction():
@@ -156,20 +157,32 @@ class Rig:
         return found[0] if found and found[0].status == status else None
 
 
-@pytest.fixture(scope="module")
-def gateway() -> Iterator[Rig]:
+@contextlib.contextmanager
+def supervised(conf: str = CONF) -> Iterator[Rig]:
     with tempfile.TemporaryDirectory() as directory:  # a short path: a unix socket's name holds 107 bytes
-        one = Rig(Path(directory))
+        one = Rig(Path(directory), conf)
         command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(one.here / "conf")]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, process_group=0)
+        try:
+            yield one
+        finally:
+            process.terminate()
+            process.wait(30)
+            one.db.close()
+
+
+@pytest.fixture(scope="module")
+def gateway() -> Iterator[Rig]:
+    with supervised() as one:
         yield one
-        process.terminate()
-        process.wait(30)
-        one.db.close()
 
 
 @pytest.fixture
 async def rig(gateway: Rig) -> Rig:
+    return await settled(gateway)
+
+
+async def settled(gateway: Rig) -> Rig:
     """All programs up, the session healthy, and no recoveries but this test's own."""
     for name in ("chromium-default", "browser-default", "api", "watchdog"):
         await gateway.until(lambda name=name: gateway.running(name))  # type: ignore[misc]
@@ -365,3 +378,31 @@ async def test_a_watchdog_that_was_stopped_kills_nobody_when_it_wakes(rig: Rig) 
     await rig.until(lambda: rig.log.count("Session health check") > seen + 1)
     assert await rig.pid("browser-default") == host
     assert rig.recoveries() == []
+
+
+#: A Chromium that cannot start while the file `broken` is there, and that supervisord gives up at the first failure.
+GIVEN_UP = CONF.replace("sh -c 'printf", "sh -c 'test -e {here}/broken && exit 1; printf")
+GIVEN_UP = GIVEN_UP.replace("startretries=1000000", "startretries=0", 1)
+STARTED = "Starting a program that supervisord gave up"
+
+
+async def test_a_chromium_that_supervisord_gave_up_is_started_again_and_again_until_it_can() -> None:
+    with supervised(GIVEN_UP) as own:
+        rig = await settled(own)
+        old = await rig.pid("chromium-default")
+
+        async def given_up() -> bool:
+            return (await rig.supervisor.program("chromium-default")).state is ProgramState.FATAL
+
+        (rig.here / "broken").touch()
+        (rig.here / "mute").write_text(str(old))  # no page answers until another Chromium is there
+        os.kill(old, signal.SIGKILL)
+        await rig.until(given_up)
+        await rig.until(lambda: STARTED in rig.log)
+        await rig.until(given_up)
+        assert rig.recoveries()[0].status == "running", "not healed, and not given up"
+        (rig.here / "broken").unlink()
+        await rig.successor("chromium-default", old, 40.0)
+        await rig.until(lambda: rig.last("succeeded"))
+        (row,) = rig.recoveries()
+        assert row.cause in ("chromium_exited", "chromium_keeps_ending"), "whichever is seen first"
