@@ -175,7 +175,9 @@ async def get_pairing_code(request: web.Request) -> web.Response:
     if row.account is not None:
         raise Problem(409, "already_linked", "the session is linked: POST …/logout first to link another phone")
     result = await ask(context, row.name, "browser", "pairing_code", {"phone": phone})
-    return json_answer(answers.PairingCode(session=row.name, code=result["code"]), headers=_NO_STORE)
+    plain = str(result["code"]).replace("-", "")
+    # in two halves, as the phone asks for it
+    return json_answer(answers.PairingCode(session=row.name, code=f"{plain[:4]}-{plain[4:]}"), headers=_NO_STORE)
 
 
 @operations.get("/api/sessions/{name}/screenshot", parameters=(NAME,), answers={200: ("image/png",)}, refusals=(404, 409, 503))
