@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 import yaml
-from gateway_rig import Gateway
+from gateway_rig import Gateway, until
 from prometheus_rig import CONFIG, Prometheus, hurried, promtool, seconds
 
 RUNBOOKS = CONFIG.parents[1] / "docs" / "alerts.md"
@@ -68,7 +68,7 @@ def test_metrics_are_as_prometheus_wants_them(gateway: Gateway) -> None:
 
 def test_an_alert_fires_and_is_resolved(gateway: Gateway) -> None:
     with Prometheus(gateway.api.base) as prometheus:
-        assert prometheus.alerts() == {}
+        until("no alert", lambda: prometheus.alerts() == {})  # a slow machine's session may have been a second late
         gateway.sandbox.post("/control/unlink")
         assert prometheus.firing("LoggedOut")["labels"]["session"] == "default"
         prometheus.firing("SessionUnhealthy")
