@@ -226,6 +226,30 @@ def status() -> None:
 
 
 @main.command()
+@click.option("--json", "as_json", is_flag=True, help="The findings as JSON.")
+@click.option("--rebuild-lanes", is_flag=True, help="Make all lanes anew first: the one thing here that changes something.")
+def doctor(as_json: bool, rebuild_lanes: bool) -> None:
+    """Look for what could keep the gateway from working, and say what to do. Exit status 1 if something fails.
+
+    \b
+    gateway doctor
+    gateway doctor --json
+    """
+    from gateway.doctor import report
+
+    if rebuild_lanes:
+        from gateway.doctor.mend import NotMended, rebuild
+
+        try:
+            click.echo(f"lanes made anew: {rebuild(settings())}", err=as_json)
+        except NotMended as error:
+            fail(str(error))
+    found = report.examine()
+    click.echo(report.as_json(found) if as_json else report.as_text(found))
+    sys.exit(report.exit_status(found))
+
+
+@main.command()
 def queue() -> None:
     """Say what waits, and why."""
     from gateway.monitor.plain import queue_lines

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from gateway.executable import Unusable, find_chromium
+from gateway.filesystem import unfit
 from gateway.process import PRIVATE
 from gateway.provision import SetupFailed, packaged, wa_js_path
 from gateway.settings import Settings
@@ -78,6 +79,8 @@ def check(settings: Settings) -> None:
     except Unusable as error:
         raise SetupFailed(f"{error}; `gateway setup` does it where it can") from None
     wa_js_path(settings)
+    if refused := unfit(settings.data.resolve()):
+        raise SetupFailed(refused)
 
 
 def up(settings: Settings, sandbox: str | None) -> None:

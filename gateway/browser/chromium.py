@@ -146,18 +146,23 @@ def judge_lock(profile: Path) -> None:
     Cleared if it names another host (a container made anew keeps the volume, not the name: Chromium would exit with 21)
     or a pid that is no Chromium with this profile. Deleted blindly it would let two Chromiums write into one profile.
     """
-    lock = profile / "SingletonLock"
-    try:
-        host, _, pid = str(lock.readlink()).rpartition("-")
-    except OSError:
-        return
-    if host == socket.gethostname() and pid.isdigit() and uses_profile(int(pid), profile):
+    owner = profile_owner(profile)
+    if owner is not None:
         raise Refused(
-            f"the profile {profile} is in use by a Chromium that the gateway did not start (pid {pid}):"
+            f"the profile {profile} is in use by a Chromium that the gateway did not start (pid {owner}):"
             " end that one, as two on one profile corrupt it"
         )
     for name in ("SingletonLock", "SingletonSocket", "SingletonCookie"):
         (profile / name).unlink(missing_ok=True)
+
+
+def profile_owner(profile: Path) -> int | None:
+    """Pid of the Chromium on this machine that works on the profile, by its SingletonLock; None if that names nobody who lives."""
+    try:
+        host, _, pid = str((profile / "SingletonLock").readlink()).rpartition("-")
+    except OSError:
+        return None
+    return int(pid) if host == socket.gethostname() and pid.isdigit() and uses_profile(int(pid), profile) else None
 
 
 def uses_profile(pid: int, profile: Path) -> bool:

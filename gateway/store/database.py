@@ -79,6 +79,11 @@ def open_reader(path: Path) -> sqlite3.Connection:
     return conn
 
 
+def open_to_inspect(path: Path) -> sqlite3.Connection:
+    """Open for a look that changes nothing: it never checkpoints, not even as the last one to close. Raises sqlite3.OperationalError."""
+    return _connect(path, "?mode=ro")
+
+
 def _create(path: Path) -> None:
     with contextlib.suppress(FileExistsError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
