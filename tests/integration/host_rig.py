@@ -151,7 +151,7 @@ class HostRig:
 
     def evidence(self) -> Evidence | None:
         found = beat.read(self.settings.beat(f"browser-{SESSION}"))
-        return Evidence.from_dict(found.facts["evidence"]) if found else None
+        return Evidence.from_dict(found.facts["evidence"]) if found and "evidence" in found.facts else None  # a first beat has none
 
     # -- the sandbox
 
