@@ -8,6 +8,7 @@ import structlog
 
 from gateway.browser.bridge import Bridge, Report
 from gateway.browser.standing import Standing
+from gateway.browser.translate import for_log
 
 log = structlog.get_logger()
 
@@ -54,7 +55,7 @@ class Interruptions:
         s.takeovers = self._takeovers.count(now)
         s.dialogs = tuple(str(d["title"]) for d in report.dialogs if not d["known"])
         for title in set(s.dialogs) - self._said:
-            log.warning("A dialog that we do not know lies over the page", session=s.session, title=title, alert=True)
+            log.warning("A dialog that we do not know lies over the page", session=s.session, title=for_log(title), alert=True)
         self._said = frozenset(s.dialogs)
         if len(s.dialogs) < len(report.dialogs):
             for title in await bridge.dismiss():

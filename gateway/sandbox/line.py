@@ -122,7 +122,8 @@ class Line:
         with contextlib.suppress(ConnectionError):
             while True:
                 due, message = await self._out.get()
-                await asyncio.sleep(max(0.0, due - asyncio.get_running_loop().time()))
+                if (late := due - asyncio.get_running_loop().time()) > 0:
+                    await asyncio.sleep(late)
                 await self._ws.send_str(json.dumps(message, separators=(",", ":")))
 
     def _heard(self, text: str) -> bool:
@@ -211,6 +212,9 @@ class Line:
             self.device = None
             self.world.stir()
         self.say({"rid": m["rid"], "done": True})
+
+    def _on_ping(self, m: dict[str, Any]) -> None:
+        self.say({"rid": m["rid"]})
 
     # -- messages
 

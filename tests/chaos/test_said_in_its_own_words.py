@@ -154,6 +154,28 @@ def test_whatsapp_is_away_for_two_minutes(gateway: Gateway) -> None:
 
 
 @pytest.mark.timeout(300)
+def test_whatsapp_falls_silent_without_a_goodbye(gateway: Gateway) -> None:
+    """As behind a pulled cable: the line stays open and nothing comes; also what was just handed over is not lost."""
+    assert gateway.whatsapp is not None
+    witness = Witness(gateway)
+    ids = queue_up(gateway, "into the silence", 5)
+    gateway.whatsapp.send_signal(signal.SIGSTOP)
+    try:
+        told(gateway, "WhatsApp is out of reach", seconds=30)
+        ids |= queue_up(gateway, "during the silence")
+        end = time.monotonic() + 45
+        while time.monotonic() < end:
+            assert "WhatsApp is out of reach" in session(gateway)["complaints"][0]
+            time.sleep(0.5)
+        witness.nobody_died()
+    finally:
+        gateway.whatsapp.send_signal(signal.SIGCONT)
+    delivered(gateway, ids)
+    gateway.healthy()
+    witness.nobody_died()
+
+
+@pytest.mark.timeout(300)
 def test_chromium_is_killed_while_whatsapp_is_away(gateway: Gateway) -> None:
     witness = Witness(gateway)
     away = fault(gateway, "away")

@@ -91,6 +91,15 @@ async def test_what_cannot_be_dismissed_is_said_and_hinders_nobody(rig: HostRig,
     await until("and then no more", forgotten)
 
 
+async def test_a_renamed_field_hinders_nothing(rig: HostRig) -> None:
+    fault = await rig.fault("renamed_field")
+    await rig.sent(await rig.accept("4915550001", "ids are read as text"), await rig.accept("4915550088", "also new ones"))
+    assert (await rig.order("reload_page")).error is None
+    await rig.sent(await rig.accept("4915550001", "on a page that never had the field"))
+    await until("healthy", lambda: healthy(rig))
+    await rig.heal(fault)
+
+
 async def test_another_window_is_said_and_our_place_is_taken_back(rig: HostRig) -> None:
     before = await generation(rig)
     await rig.fault("conflict")

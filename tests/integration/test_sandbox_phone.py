@@ -7,6 +7,9 @@ from collections.abc import AsyncIterator
 import pytest
 from sandbox_rig import Browser, Rig, until
 
+from gateway.sandbox.behaviour import SETTINGS
+from gateway.sandbox.faults import CATALOGUE
+
 
 @pytest.fixture
 async def rig() -> AsyncIterator[Rig]:
@@ -36,6 +39,8 @@ async def test_the_phone_from_the_scan_to_a_fault(rig: Rig, phone: Browser) -> N
     await phone.js("document.querySelector('#link button').click()")
     await rig.main()
     await shown(phone, "WhatsApp Web is linked and online")
+    assert await phone.js("return document.querySelectorAll('.fault').length") == len(CATALOGUE)
+    assert await phone.js("return document.querySelectorAll('.setting').length") == len(SETTINGS)
 
     await rig.send("4915550100001", "Your parcel arrives at 9.")
     await until("blue ticks", lambda: phone.js("return document.querySelectorAll('.bubble.out .ticks.read').length === 1"))

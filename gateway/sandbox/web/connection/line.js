@@ -8,6 +8,9 @@ __d('SandboxLine', [], (exports) => {
 
   const FIRST_PAUSE = 250;
   const LONGEST_PAUSE = 10_000;
+  // a server that has fallen silent without a goodbye, as behind a pulled cable, is noticed by a ping without an answer
+  const PING_EACH = 5_000;
+  const PING_WAITS = 10_000;
 
   const handlers = new Map();
   const questions = new Map();
@@ -57,6 +60,17 @@ __d('SandboxLine', [], (exports) => {
     if (message.rid !== undefined) return answered(message);
     order = order.then(() => handlers.get(message.t)?.(message)).catch((error) => console.error(`sandbox: ${message.t} failed:`, error));
   };
+
+  const ping = async (mine) => {
+    const timer = setTimeout(() => {
+      mine.onclose = null; // nobody answers a goodbye either
+      mine.close();
+      if (mine === socket) lost();
+    }, PING_WAITS);
+    await exports.ask({ t: 'ping' }).catch(() => {});
+    clearTimeout(timer);
+  };
+  setInterval(() => exports.open() && ping(socket), PING_EACH);
 
   exports.connect = () => {
     if (stopped || (socket && socket.readyState <= WebSocket.OPEN)) return;
