@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from itertools import chain
 
-#: Rows of the largest statement: beyond it one costs no less by the row, and its parameters near SQLite's limit.
+#: Rows of one statement: beyond it a row costs no less, and each number of rows is a statement that stays prepared.
 LARGEST = 64
 
 
@@ -22,16 +22,16 @@ def insert(conn: sqlite3.Connection, into: str, rows: Sequence[Sequence[object]]
 
     Where the table numbers its rows and nothing was deleted at its end, the others are the numbers before it.
     """
-    at = 0
-    while at < len(rows):
-        count = min(LARGEST, 1 << (len(rows) - at).bit_length() - 1)  # few sizes, so that each stays prepared
-        part = rows[at : at + count]
-        conn.execute(_statement(into, len(part[0]), count), tuple(chain.from_iterable(part)))
-        at += count
-    return int(conn.execute("SELECT last_insert_rowid()").fetchone()[0])
+    last = 0
+    for at in range(0, len(rows), LARGEST):
+        part = rows[at : at + LARGEST]
+        cursor = conn.execute(_statement(into, len(part[0]), len(part)), tuple(chain.from_iterable(part)))
+        assert cursor.lastrowid is not None
+        last = cursor.lastrowid
+    return last
 
 
-@lru_cache(maxsize=128)
+@lru_cache(maxsize=512)
 def _statement(into: str, columns: int, count: int) -> str:
     row = f"({', '.join('?' * columns)})"
     return f"INSERT INTO {into} VALUES {', '.join([row] * count)}"

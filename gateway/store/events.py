@@ -44,6 +44,15 @@ def append_many(
     bulk.insert(conn, "event(at, kind, session, message, data)", [(now, kind, session, message, text) for session, message in rows])
 
 
+def append_range(conn: sqlite3.Connection, *, kind: str, first: int, last: int, now: float) -> None:
+    """The same event for the messages of these outbox rows, in their order."""
+    conn.execute(
+        "INSERT INTO event(at, kind, session, message, data) "
+        "SELECT ?, ?, session, id, '{}' FROM outbox WHERE id BETWEEN ? AND ? ORDER BY id",
+        (now, kind, first, last),
+    )
+
+
 def after(conn: sqlite3.Connection, cursor: int, limit: int, kinds: Collection[str] | None = None) -> list[Event]:
     """Events younger than the cursor, oldest first. A kind may be a family: `message` means all of message.*."""
     where, arguments = "", list[object]()

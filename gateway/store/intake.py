@@ -144,7 +144,7 @@ def _take(conn: sqlite3.Connection, requests: Sequence[Request], sessions: dict[
     ids = [[new_id(now, dice.throw(6)) for _ in r.drafts] for r in requests]
     numbers = _remember(conn, requests, ids, now)
     rows: list[tuple[object, ...]] = []
-    chats: list[tuple[str, int]] = []
+    chats: list[int] = []
     least: dict[str, dict[int, float]] = {}  # of each session: recipient → ord of its first fresh row
     for request, mine, number in zip(requests, ids, numbers, strict=True):
         for public, draft in zip(mine, request.drafts, strict=True):
@@ -153,18 +153,18 @@ def _take(conn: sqlite3.Connection, requests: Sequence[Request], sessions: dict[
             recipient = people[(draft.session, draft.address)]
             hex_ = new_hex(dice.throw(9))
             rows.append(accepting.values(draft, public, hex_, recipient, number, session.accepted, session.account, now))
-            chats.append((draft.session, recipient))
+            chats.append(recipient)
             ords, ord_ = least.setdefault(draft.session, {}), max(session.accepted, draft.send_at or 0.0)
             ords[recipient] = min(ord_, ords.get(recipient, ord_))
-    first = bulk.insert(conn, accepting.OUTBOX, rows) - len(rows) + 1  # AUTOINCREMENT: one after the other
-    numbered = [(chat[0], first + n) for n, chat in enumerate(chats)]
+    last = bulk.insert(conn, accepting.OUTBOX, rows)
+    first = last - len(rows) + 1  # AUTOINCREMENT: one after the other
     for name, ords in least.items():
         session = sessions[name]
         assert session is not None
         lanes.appended_many(conn, name, ords)
         transitions.count(conn, name, None, State.QUEUED, session.coming)
-    events.append_many(conn, kind="message.queued", rows=numbered, now=now)
-    accepting.fail_at_once(conn, [(row, chat[1]) for (_, row), chat in zip(numbered, chats, strict=True) if chat[1] in nobody], now)
+    events.append_range(conn, kind="message.queued", first=first, last=last, now=now)
+    accepting.fail_at_once(conn, [(first + n, recipient) for n, recipient in enumerate(chats) if recipient in nobody], now)
     return ids
 
 

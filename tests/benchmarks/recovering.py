@@ -1,13 +1,13 @@
 """Recovering: from kill -9 of Chromium, or of its host, until the next message reaches WhatsApp's server, in the middle of a full queue.
 
-150 messages wait in 16 chats and go out at pacing 0; after 30 of them the process is killed. The figure is from the kill to the end of
-the longest silence after it, by the sandbox's clock. All must have arrived, once each, and the session be healthy, before the next kill.
+150 messages wait in 16 chats and go out at pacing 0; after 30 of them the process is killed. The figure is from the kill to the first
+message that arrives more than 0.2 s after it, by the sandbox's clock: before that only what was on its way already, since nothing is
+back so soon. All must have arrived, and the session be healthy, before the next kill.
 The limits are what a user waits for without asking.
 """
 
 from __future__ import annotations
 
-import itertools
 import os
 import signal
 import statistics
@@ -22,6 +22,8 @@ from scale import Scale
 LIMITS = {"chromium-default": Limit(5.0, most=True), "browser-default": Limit(1.5, most=True)}
 CHATS = [f"49155500{n:02d}" for n in range(16)]
 MESSAGES, BEFORE = 150, 30
+#: Seconds after a kill in which messages arrive that were handed over before.
+ON_ITS_WAY = 0.2
 NAMES = {"chromium-default": "Chromium", "browser-default": "its host"}
 
 
@@ -40,11 +42,11 @@ def _kill(gateway: Gateway, program: str, n: int) -> float:
     arrivals.count(BEFORE)
     os.kill(pid, signal.SIGKILL)
     at = time.time()
-    times = sorted(arrivals.count(MESSAGES).values())
-    _, silent_until = max((later - max(earlier, at), later) for earlier, later in itertools.pairwise(times) if later > at)
+    times = arrivals.count(MESSAGES).values()
+    next_send = min(time for time in times if time > at + ON_ITS_WAY)
     until("each has its outcome", lambda: gateway.api.get("/api/health")["message_queue_length"] == 0 and _settled(gateway), 60)
     gateway.healthy()
-    return silent_until - at
+    return next_send - at
 
 
 def _settled(gateway: Gateway) -> bool:
