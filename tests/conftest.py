@@ -7,7 +7,8 @@ import os
 from hypothesis import settings
 
 # the developer's own settings must not reach a test
-for name in [n for n in os.environ if n.startswith("GATEWAY_") and n not in ("GATEWAY_WA_JS", "GATEWAY_CHROMIUM")]:
+OURS = ("GATEWAY_WA_JS", "GATEWAY_CHROMIUM", "GATEWAY_CHAOS_SEED", "GATEWAY_CHAOS_ALL", "GATEWAY_CHAOS_KILLS")
+for name in [n for n in os.environ if n.startswith("GATEWAY_") and n not in OURS]:
     del os.environ[name]
 
 # a busy machine is no failure: what a test takes is no property of the code
