@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo run test test-unit chaos bench deploy-check lint clean lock
+.PHONY: help install demo run test test-unit chaos bench deploy-check lint clean screenshots lock
 
 help: ## Show this menu
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ lint: .venv/.packages deploy/wa-js/node_modules/.package-lock.json ## Check arro
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@deploy/wa-js/node_modules/.bin/tsc --project deploy/wa-js/tsconfig.json
+
+screenshots: install ## Make the pictures of the docs anew, from a real run
+	@$(BIN)/python tests/screenshots/monitor.py docs/images/monitor.png
 
 lock: ## Write requirements.lock anew from what is installed
 	@$(BIN)/pip freeze --exclude-editable --all 2>/dev/null | grep -v '^pip==' > requirements.lock

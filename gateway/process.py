@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 import structlog
 
 from gateway import beat
+from gateway.filesystem import unfit
 from gateway.settings import Settings
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -29,6 +30,8 @@ T = TypeVar("T")
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 #: Seconds between two looks for room.
 ROOM_LOOK = 1.0
+#: EX_CONFIG: something that no restart mends.
+REFUSED = 78
 #: What supervisord sets for its programs: such a process dies with it.
 SUPERVISED = "SUPERVISOR_ENABLED"
 #: The umask of all that runs: what lies in the data directory is this user's alone (messages, logins, logs).
@@ -106,6 +109,9 @@ def start(settings: Settings, name: str, *, beats: bool = True) -> int:
         # typed by hand, supervisord opens its log before it heeds the umask of supervisor.conf
         (settings.logs / "supervisord.log").chmod(0o600)
     configure_logging(settings, name)
+    if refused := unfit(settings.data.resolve()):
+        log.error("The data directory cannot be used", reason=refused, alert=True)
+        sys.exit(REFUSED)
     lock = when_there_is_room(lambda: hold_lock(settings.lock(name)))
     if beats:
         global _birth

@@ -27,8 +27,6 @@ from gateway.executable import Unusable, find_chromium, version
 from gateway.settings import Settings
 from gateway.slot import MARK, Launch, executable_of, mark, read_launch, started_at, sweep, write_launch
 
-#: EX_CONFIG: something that no restart mends. The sentence lies in run/chromium-<session>.json, where the watchdog finds it.
-REFUSED = 78
 #: Seconds for which a launcher that refused stays. supervisord backs off only from what ends within startsecs; a slow
 #: machine needs longer than that to refuse, and would do nothing else (measured: each 1.5 s, for ever).
 LINGER = 15.0
@@ -57,7 +55,7 @@ def main(settings: Settings, session: str) -> int:
             sweep(settings.data, session, executable)  # the record that names its group is overwritten next
         _record(settings, session, executable, refused=str(error))
         _linger()
-        return REFUSED
+        return process.REFUSED  # the sentence lies in run/chromium-<session>.json, where the watchdog finds it
     sys.stdout.flush()
     sys.stderr.flush()
     return os.execve(executable, argv, environ)  # noqa: S606 - becoming Chromium is the purpose

@@ -53,6 +53,11 @@ def _fit(text: Text) -> Text:
     return text
 
 
+def _wrapped(sentence: str, width: int) -> list[str]:
+    """A sentence under its session, in rows; no command of it is broken at a dash."""
+    return wrap(sentence, width - 2, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
+
+
 def _grid(*widths: int | None) -> Table:
     """Columns of these widths; the last takes what is left. One row stays one row."""
     grid = Table.grid(padding=(0, 2, 0, 0), expand=True)
@@ -99,7 +104,7 @@ def _sessions(s: Snapshot, width: int) -> list[RenderableType]:
         mark, style = ("healthy", _GOOD) if session["healthy"] else ("not healthy", _BAD)
         account = f" as {session['account'].split('@')[0]}" if session.get("account") else ""
         grid.add_row(session["name"], Text(mark, style=style), words.standing(session, s.at) + account)
-        rows = [row for why in words.complaints(session) for row in wrap(why, width - 4, initial_indent="  ", subsequent_indent="    ")]
+        rows = [row for why in words.complaints(session) for row in _wrapped(why, width)]
         parts += [grid, *(_fit(Text(row, style="yellow")) for row in rows[:_COMPLAINTS])]
     return parts if s.health["sessions"] else [*parts, Text("none", style=_FAINT)]
 

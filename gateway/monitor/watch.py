@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sys
 import time
@@ -20,6 +21,8 @@ from gateway.settings import Settings
 
 #: Seconds between two looks: the beats come each second.
 INTERVAL = 1.0
+#: A span of time in a line: that it grows is no change.
+_SPAN = re.compile(r"\b[\d.]+ (s|min|h|d)\b")
 
 
 def once(settings: Settings, as_json: bool = False, lines: bool = False) -> int:
@@ -71,7 +74,7 @@ def _print(looker: Looker, as_json: bool) -> NoReturn:
         s = looker.look()
         if as_json:
             print(json.dumps(s.as_dict()), flush=True)
-        elif (now := plain.line(s)) != before:
-            before = now
+        elif (said := _SPAN.sub("", now := plain.line(s))) != before:
+            before = said
             print(f"{clock(s.at)} {now}", flush=True)
         time.sleep(INTERVAL)

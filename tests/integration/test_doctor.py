@@ -96,6 +96,16 @@ def test_a_network_file_system(patient: Patient, tmp_path_factory: pytest.TempPa
     named(found["file system"], f"lies on {kind}", "set GATEWAY_DATA to a directory on a local disk")
 
 
+def test_on_a_network_file_system_nothing_starts(patient: Patient, tmp_path_factory: pytest.TempPathFactory) -> None:
+    planted = tmp_path_factory.mktemp("planted") / "mountinfo"
+    planted.write_text(f"1 0 8:1 / / rw - ext4 /dev/sda1 rw\n2 1 0:99 / {patient.data} rw - nfs4 server:/export rw\n")
+    for word, status in (("up", 1), ("api", 78)):
+        command = [*UNSHARED, f'mount --bind {planted} /proc/$$/mountinfo && exec "$@"', "sh", *GATEWAY, word]
+        done = subprocess.run(command, env=patient.environ, capture_output=True, text=True, timeout=60)
+        assert done.returncode == status and "lies on nfs4" in done.stdout + done.stderr, done.stdout + done.stderr
+    assert not (patient.data / "gateway.db").exists()
+
+
 def test_a_snap_chromium(patient: Patient, tmp_path: Path) -> None:
     stub = tmp_path / "chromium-browser"
     stub.write_text(SNAP)

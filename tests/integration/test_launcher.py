@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
+from gateway import process
 from gateway import slot as slots
 from gateway.browser import incarnation
-from gateway.browser.chromium import REFUSED
 from gateway.executable import Unusable, find_chromium
 from gateway.settings import Settings
 
@@ -76,7 +76,7 @@ class Rig:
         until(lambda: (launch := slots.read_launch(self.data, "default")) and launch.pid == started.pid and launch.refused)
         assert started.poll() is None
         started.terminate()
-        assert started.wait(5) == REFUSED
+        assert started.wait(5) == process.REFUSED
         launch = slots.read_launch(self.data, "default")
         assert launch is not None
         return str(launch.refused)
