@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from functools import partial
 from textwrap import fill
 
 from gateway.doctor import books, browser, ground, neighbours
@@ -80,9 +81,9 @@ def as_json(found: dict[str, Finding]) -> str:
 
 def as_text(found: dict[str, Finding], width: int = 100) -> str:
     """A line each, and under it what to do."""
-    lines = []
+    lines, row = [], partial(fill, width=width, break_on_hyphens=False, break_long_words=False)  # a path or a command stays whole
     for name, f in found.items():
-        lines.append(fill(f"{f.level:<5} {name}: {f.said}", width, subsequent_indent=" " * 6))
+        lines.append(row(f"{f.level:<5} {name}: {f.said}", subsequent_indent=" " * 6))
         if f.todo:
-            lines.append(fill(f"→ {f.todo}", width, initial_indent=" " * 6, subsequent_indent=" " * 8))
+            lines.append(row(f"→ {f.todo}", initial_indent=" " * 6, subsequent_indent=" " * 8))
     return "\n".join(lines)

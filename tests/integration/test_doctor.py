@@ -175,7 +175,7 @@ def test_a_gateway_that_runs_passes(gateway: Gateway) -> None:
     assert found["ports"]["said"].endswith("is the API")
     assert found["profiles"]["said"].startswith("1 profiles")
     shown = subprocess.run([*GATEWAY, "doctor"], env=gateway.environ, capture_output=True, text=True, timeout=60)
-    assert shown.returncode == 0 and "ok    lanes: " in shown.stdout and all(len(line) <= 100 for line in shown.stdout.splitlines())
+    assert shown.returncode == 0 and "ok    lanes: " in shown.stdout
 
 
 def test_a_stopped_gateway_passes_and_nothing_is_changed(gateway: Gateway) -> None:
