@@ -42,6 +42,8 @@ def main() -> None:
     gateway up                   run all of it in the foreground
     gateway qr                   link a phone
     gateway send 491701234567 "Hello"
+    gateway monitor              watch how it goes; also ./monitor.sh watch in a checkout
+    gateway doctor               what is wrong here, and what to do
     """
 
 
