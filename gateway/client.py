@@ -52,13 +52,21 @@ class Client:
             if not isinstance(error.body, dict) or "session_health" not in error.body:
                 raise
             found = error.body
-        return dict(found)
+        if not isinstance(found, dict) or "session_health" not in found:
+            raise _not_ours(200, self.base)
+        return found
 
     def post(self, path: str, body: Any = None, headers: Mapping[str, str] | None = None, timeout: float = 20.0) -> Any:
         return self._call("POST", path, body, headers or {}, timeout, False)
 
     def delete(self, path: str, timeout: float = 20.0) -> Any:
         return self._call("DELETE", path, None, {}, timeout, False)
+
+    def _parsed(self, text: str, status: int) -> Any:
+        try:
+            return json.loads(text or "null")
+        except ValueError:
+            raise _not_ours(status, self.base) from None
 
     def _call(self, method: str, path: str, body: Any, headers: Mapping[str, str], timeout: float, raw: bool) -> Any:
         data = None if body is None else json.dumps(body).encode()
@@ -69,15 +77,15 @@ class Client:
             request.add_header("Authorization", f"Bearer {self._key}")
         try:
             with self._opener.open(request, timeout=timeout) as answer:
-                text = answer.read().decode()
-                return text if raw else json.loads(text or "null")
+                text = answer.read().decode(errors="replace")
+                return text if raw else self._parsed(text, answer.status)
         except urllib.error.HTTPError as error:
-            raise _refused(error) from None
+            raise _refused(error, self.base) from None
         except (OSError, http.client.HTTPException) as error:
             raise Unreachable(f"nobody answers at {self.base}: {getattr(error, 'reason', error)}") from None
 
 
-def _refused(error: urllib.error.HTTPError) -> Refused:
+def _refused(error: urllib.error.HTTPError, base: str) -> Refused:
     body, text = None, ""
     try:
         text = error.read().decode(errors="replace")
@@ -85,5 +93,11 @@ def _refused(error: urllib.error.HTTPError) -> Refused:
         said = body["error"]
         sentence = str(said if isinstance(said, str) else said["message"])
     except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
+        if text and body is None:
+            return _not_ours(error.code, base)
         sentence = text.strip()[:500] or f"HTTP {error.code}"
     return Refused(error.code, sentence, body)
+
+
+def _not_ours(status: int, base: str) -> Refused:
+    return Refused(status, f"what answers at {base} is not this gateway (HTTP {status}): see who uses the port (`gateway doctor`)")
