@@ -63,7 +63,9 @@ class Heart:
 
     def beat(self, facts: dict[str, Any] | None = None) -> None:
         """Overwrite the file with a fresh beat. Raises ValueError if the facts do not fit into a page."""
-        body = json.dumps({"pid": os.getpid(), "boot": boot_id(), "at": boot_time(), "facts": facts or {}}).encode()
+        said = {"pid": os.getpid(), "boot": boot_id(), "at": boot_time(), "facts": facts or {}}
+        # as UTF-8: escaped, a page's words in another script are three times as long; half a surrogate pair has no UTF-8
+        body = json.dumps(said, ensure_ascii=False).encode("utf-8", "replace")
         record = b"%08x %s\n" % (zlib.crc32(body), body)
         if len(record) > SIZE:
             raise ValueError(f"a beat of {len(record)} bytes does not fit into {SIZE}")

@@ -37,3 +37,11 @@ def test_a_start_that_hangs_falls_silent(tmp_path: Path, monkeypatch: pytest.Mon
     birth._thread.join(5)
     assert not birth._thread.is_alive()
     assert beats(tmp_path / "x.beat", 0.1) == 1
+
+
+def test_a_pages_words_fit_in_any_script(tmp_path: Path) -> None:
+    heart = beat.Heart(tmp_path / "b")
+    heart.beat({"detail": "🙂" * 300, "dialogs": ["通知" * 30] * 2, "torn": "\ud83d"})
+    found = beat.read(tmp_path / "b")
+    assert found is not None and found.facts["detail"] == "🙂" * 300 and found.facts["torn"] == "?"
+    heart.close()
