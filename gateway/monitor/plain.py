@@ -34,7 +34,7 @@ def queue_lines(q: dict[str, Any], now: float, when: str = "") -> list[str]:
     if not q["message_queue_length"]:
         return [text, rate]
     oldest = f", the oldest for {words.duration(q['oldest_age_seconds'])}" if q["oldest_age_seconds"] is not None else ""
-    return [f"{text}{oldest}", f"  {words.head(q)}", rate]
+    return [f"{text}{oldest}", f"  {words.head(q)}", f"{rate}, empty {words.drain(q)}"]
 
 
 def line(s: Snapshot) -> str:

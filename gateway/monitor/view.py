@@ -119,8 +119,9 @@ def _queue(s: Snapshot) -> list[RenderableType]:
     counts = q["counts"]
     held = sum(q["held"].values())
     now = Text.assemble((str(q["message_queue_length"]), "bold"), " waiting", f" ({held} held)" if held else "")
-    now.append(f"   {q['in_flight']} in flight   ")
-    now.append(f"{q['unconfirmed']} unconfirmed", style=_BUSY if q["unconfirmed"] else "")
+    now.append(f", {q['in_flight']} in flight")
+    if q["unconfirmed"]:
+        now.append(f", {q['unconfirmed']} unconfirmed", style=_BUSY)
     ends = Text(style=_FAINT)
     for word in ("sent", "delivered", "read", "played", "failed", "cancelled", "expired"):
         if counts.get(word):
@@ -128,6 +129,8 @@ def _queue(s: Snapshot) -> list[RenderableType]:
     grid = _grid(12, None)
     grid.add_row("now", now)
     grid.add_row("head", Text(words.head(q), style=_BUSY if q["head_of_line"]["reason"] not in (None, "rate_limited", "in_flight") else ""))
+    if q["message_queue_length"]:
+        grid.add_row("empty", words.drain(q))
     grid.add_row("5 min rate", words.rate(q, s.at))
     grid.add_row("so far", ends if ends.plain else Text("nothing yet", style=_FAINT))
     return [_section("Queue", ", ".join(notes)), grid]

@@ -11,7 +11,7 @@ from gateway.monitor.snapshot import Snapshot, seconds
 WAITS = {
     "rate_limited": "its turn comes by the pacing",
     "session_not_ready": "the session is not ready",
-    "retry_backoff": "it was not sent, and is tried again",
+    "retry_backoff": "it was not sent: tried again",
     "resolving": "its recipient is being looked up",
     "scheduled": "it is scheduled",
     "paused": "the session is paused",
@@ -20,6 +20,8 @@ WAITS = {
     "restored": "held: this data came from a backup or a copy",
     "in_flight": "one before it in its chat is under way",
 }
+#: How the end of that is said, where it is not "until".
+_ENDS = {"retry_backoff": "at", "scheduled": "for"}
 #: How a state of a process is said where it is not `running`.
 PROCESS = {"unknown": "never seen"}
 
@@ -118,17 +120,19 @@ def head(queue: dict[str, Any]) -> str:
     first = queue["head_of_line"]
     if first["reason"] is None:
         return "nothing waits"
-    until = f" until {clock_of(first['until'])}" if first.get("until") else ""
+    ends = _ENDS.get(first["reason"], "until")
+    until = f" {ends} {clock_of(first['until'])}" if first.get("until") else ""
     cap = f" (GATEWAY_{first['cap'].upper()})" if first.get("cap") else ""
     return WAITS.get(first["reason"], plain(first["reason"])) + cap + until
 
 
 def rate(queue: dict[str, Any], now: float) -> str:
-    """How fast messages go out, when the last one did, and when the queue should be empty."""
-    said = [f"{queue['rate_per_second']:.2f}/s"]
-    if queue["last_sent_at"]:
-        said.append(f"last sent {duration(max(0.0, now - seconds(queue['last_sent_at'])))} ago")
-    if queue["message_queue_length"]:
-        rest = queue["estimated_drain_seconds"]
-        said.append("no end in sight" if rest is None else f"empty in about {duration(rest)}")
-    return ", ".join(said)
+    """How fast messages go out, and when the last one did."""
+    last = queue["last_sent_at"]
+    return f"{queue['rate_per_second']:.2f}/s" + (f", last sent {duration(max(0.0, now - seconds(last)))} ago" if last else "")
+
+
+def drain(queue: dict[str, Any]) -> str:
+    """When a queue that is not empty should be."""
+    rest = queue["estimated_drain_seconds"]
+    return "no end in sight" if rest is None else f"in about {duration(rest)}"

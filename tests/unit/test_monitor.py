@@ -75,10 +75,14 @@ def test_what_it_shows_when_all_is_well() -> None:
     shown = "\n".join(drawn(snapshot(), height=None))
     for text in (
         "HEALTHY", "ready for 1 min as 491700000001", "3 waiting (2 held)", "oldest waits for 1 min 5 s",
-        "it was not sent, and is tried again until", "0.50/s, last sent 2.0 s ago, empty in about 6.0 s", "1 failed",
+        f"it was not sent: tried again at {words.clock(NOW + 5)}", "0.50/s, last sent 2.0 s ago", "in about 6.0 s", "1 failed",
         "2 h 6 min", "66 MB", "page hung → reload page ×2", "2.5 s", "9 in all",
     ):  # fmt: skip
         assert text in shown
+
+
+def test_side_by_side_cuts_nothing_of_the_queue() -> None:
+    assert "…" not in "\n".join(drawn(snapshot(), 120, 30))
 
 
 def test_why_it_is_not_healthy_is_a_sentence_under_the_session() -> None:
