@@ -145,6 +145,7 @@ def test_each_alert_fires_for_its_fault_and_is_resolved() -> None:
         looped = time.monotonic()
         what_waits_by_somebodys_will_is_no_alert(gateway, p)
         for alert, fault in FAULTS:
+            until("what the last fault caused besides is resolved", lambda: p.alerts().keys() <= {"RecoveryLoop"})
             begun = time.monotonic()
             with fault(gateway):
                 p.firing(alert, 90)
