@@ -30,7 +30,7 @@ def lines(s: Snapshot) -> list[str]:
 def queue_lines(q: dict[str, Any], now: float, when: str = "") -> list[str]:
     """The queue, as /api/queue-status tells it."""
     text = f"queue: {q['message_queue_length']} waiting, {q['in_flight']} in flight, {q['unconfirmed']} unconfirmed{when}"
-    rate = f"  {words.rate(q, now)}"
+    rate = f"  5 min rate {words.rate(q, now)}"
     if not q["message_queue_length"]:
         return [text, rate]
     oldest = f", the oldest for {words.duration(q['oldest_age_seconds'])}" if q["oldest_age_seconds"] is not None else ""

@@ -189,16 +189,24 @@ def _status(conn: sqlite3.Connection, session: SessionRow, now: float, uses: Seq
             "SELECT hold, count(*) FROM outbox WHERE session = ? AND state = 0 AND hold IS NOT NULL GROUP BY hold", (session.name,)
         )
     }
-    sent = conn.execute(
-        "SELECT ifnull(sum(count), 0) FROM sent_minute WHERE session = ? AND minute > ?", (session.name, int((now - RATE_WINDOW) // 60))
-    ).fetchone()[0]
-    rate, queued = sent / RATE_WINDOW, counts[State.QUEUED.word]
+    sent, busy = _sent_lately(conn, session.name, now)
+    queued = counts[State.QUEUED.word]
     head, reason, until, cap = _head(conn, session, now, uses) if queued else (None, None, None, None)
     return QueueStatus(
         counts=counts, held=held, oldest_age=_oldest(conn, session.name, now), head=head, reason=reason, reason_until=until,
-        cap=cap, last_sent_at=session.last_sent_at, rate=rate, drain=drain(queued, rate, uses, now),
+        cap=cap, last_sent_at=session.last_sent_at, rate=sent / RATE_WINDOW, drain=drain(queued, sent / busy, uses, now),
         in_flight=counts[State.SENDING.word], unconfirmed=counts[State.UNCONFIRMED.word],
     )  # fmt: skip
+
+
+def _sent_lately(conn: sqlite3.Connection, session: str, now: float) -> tuple[int, float]:
+    """How many were sent in the last RATE_WINDOW seconds, and the seconds of the minutes in which any were: an idle hour is no pace."""
+    sent, minutes, last = conn.execute(
+        "SELECT ifnull(sum(count), 0), count(*), max(minute) FROM sent_minute WHERE session = ? AND minute > ?",
+        (session, int((now - RATE_WINDOW) // 60)),
+    ).fetchone()
+    rest = 60.0 - now % 60.0 if last == int(now // 60) else 0.0
+    return sent, max(1.0, 60.0 * minutes - rest)
 
 
 def _oldest(conn: sqlite3.Connection, session: str, now: float) -> float | None:

@@ -181,3 +181,13 @@ def test_sessions_together_are_done_when_the_slowest_is(rig: Rig) -> None:
     rig.accept("491@c.us")
     s = outbox.queue_status(rig.conn, now=rig.now, uses={"default": [full("max_per_day", rig.now + 100)]})
     assert s.drain == 100
+
+
+def test_an_idle_hour_is_no_pace(rig: Rig) -> None:
+    rig.now = rig.now // 60 * 60
+    for n in range(4):
+        rig.send_one(f"49{n}@c.us")
+    rig.accept(*(f"49{n}@c.us" for n in range(10, 20)))
+    rig.now = rig.now // 60 * 60 + 40
+    s = status(rig)
+    assert s.rate == pytest.approx(4 / 300) and s.drain == pytest.approx(100), "ten more at one each ten seconds"
