@@ -61,7 +61,7 @@ class Finding:
     rung: Rung
     ceiling: Rung = Rung.QUARANTINE
     ended: bool = False  #: the process died by itself and is being restarted: the first rung is done already
-    certain: bool = False  #: seen, not concluded from a silence: on a page that had answered it is a fault of its own
+    certain: bool = False  #: on a process that came up after the last rung it is a fault of its own, not the old one in vain
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,7 @@ def _host(f: Facts) -> Finding | None:
     if f.beat_at is None and not f.room:
         return None  # it waits for the room that its beat file needs, and says so
     if f.beat_at is None or f.now - f.beat_at > FRESH:
-        return Finding("host_silent", Rung.RESPAWN_HOST)
+        return Finding("host_silent", Rung.RESPAWN_HOST, certain=True)
     return None
 
 

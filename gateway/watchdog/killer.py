@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import structlog
 
@@ -28,18 +29,19 @@ class Killer:
         self.programs: dict[str, Program] = {}
         self.killed: set[int] = set()  #: pids that died by this hand: their end is no surprise
 
-    async def kill(self, program: Program) -> bool:
-        """Kill this process of the program, and nothing that came after it. False if there was nothing to kill any more.
+    async def kill(self, program: Program, still: Callable[[], bool] | None = None) -> bool:
+        """Kill this process of the program, and nothing that came after it. False if it was spared, or is gone already.
 
-        A stopped or silent holder of the write lock dies first, and the program is then spared if it speaks again
-        within two seconds. Raises Unreachable, Fault, TimeoutError.
+        A stopped or silent holder of the write lock dies first; the program is judged anew two seconds later, by
+        `still` (default: whether it is silent), and spared if it was the lock that ailed it. Raises Unreachable, Fault, TimeoutError.
         """
         holder = self._guilty_holder()
         if holder is not None and holder.name != program.name:
             log.warning("The database's write lock is held by a process that does not move", process=holder.name, pid=holder.pid)
             await self._kill(holder)
             await asyncio.sleep(AFTER_HOLDER)
-            if not program.name.startswith("chromium-") and not self._silent(program):
+            if not (still() if still else self._silent(program)):
+                log.info("A process is spared: it was the lock that ailed it", process=program.name, pid=program.pid)
                 return False
         return await self._kill(program)
 

@@ -116,7 +116,7 @@ class SlotWatch:
             back=self._back(facts),
             hands_off=facts.hands_off,
             missed=missed,
-            served=self._served(facts),
+            served=self._served(facts, finding),
             request=request,
         )
         for step in steps:
@@ -157,8 +157,13 @@ class SlotWatch:
         healthy = not complaints(e, f.now, f.send_timeout)
         return back_in_service(f, healthy, self._was_linked)
 
-    def _served(self, f: Facts) -> bool:
-        """Whether today's Chromium has answered since the last rung: what is wrong with it now began after that."""
+    def _served(self, f: Facts, finding: Finding | None) -> bool:
+        """Whether what the finding is about came up after the last rung: what is wrong with it now began after that.
+
+        A host has, if it was started since; Chromium, if its page has answered since.
+        """
+        if finding is not None and finding.rung is Rung.RESPAWN_HOST:
+            return f.host is not None and f.host.since is not None and f.host.since > self._acted_at
         e = f.evidence
         return e is not None and f.chromium is not None and e.chromium_pid == f.chromium.pid and (e.answered_at or 0.0) > self._acted_at
 
@@ -280,12 +285,20 @@ class SlotWatch:
             targets = {Rung.RESPAWN_HOST: [f.host], Rung.RELAUNCH_CHROMIUM: [f.chromium], Rung.RESPAWN_BOTH: [f.chromium, f.host]}[rung]
             for program in targets:
                 if program is not None and program.pid is not None:
-                    await self._killer.kill(program)
+                    await self._killer.kill(program, self._chromium_is_guilty if program is f.chromium else None)
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
             log.error("A recovery rung could not be carried out", session=self.session, rung=rung, reason=reason)
         self._acted_at = boot_time()
         return False
+
+    def _chromium_is_guilty(self) -> bool:
+        """Whether Chromium has to go by what is known now, or because somebody asked for it."""
+        a = self._ladder.attempt
+        if a is not None and a.only:
+            return True
+        found = judge(self._facts(self._killer.programs, boot_time()))
+        return found is not None and found.rung.height >= Rung.RELAUNCH_CHROMIUM.height
 
     async def _ask_host(self, rung: Rung) -> bool:
         session, asked = self.session, time.time()

@@ -166,7 +166,7 @@ def test_on_a_full_disk_chromium_is_left_alone(case: Facts) -> None:
 
 def test_on_a_full_disk_a_host_that_hangs_is_replaced_and_nothing_beyond() -> None:
     silent = facts(beat_at=NOW - 9, room=False)
-    assert judge(silent) == Finding("host_silent", Rung.RESPAWN_HOST, ceiling=Rung.RESPAWN_HOST)
+    assert judge(silent) == Finding("host_silent", Rung.RESPAWN_HOST, ceiling=Rung.RESPAWN_HOST, certain=True)
     failing = facts(host=program("h", state=ProgramState.BACKOFF, pid=None), room=False)
     assert judge(failing) == Finding("host_keeps_ending", Rung.RESPAWN_HOST, ceiling=Rung.RESPAWN_HOST, ended=True)
     assert judge(facts(None, beat_at=None, room=False)) is None, "it waits for the room that its beat file needs"

@@ -92,6 +92,14 @@ def test_a_fault_that_comes_again_during_the_recovery_gets_its_rung_again_at_onc
     assert climbed == [Do(Rung.RESPAWN_BOTH)]
 
 
+def test_a_successor_that_falls_silent_too_is_replaced_and_its_chromium_lives() -> None:
+    silent = Finding("host_silent", Rung.RESPAWN_HOST, certain=True)
+    ladder, _ = advance(Ladder(), now=0, finding=silent, back=False)
+    assert advance(ladder, now=1, finding=silent, back=False, served=False) == (ladder, []), "still the one that was killed"
+    ladder, again = advance(ladder, now=PATIENCE[Rung.RESPAWN_HOST] + 1, finding=silent, back=False, served=True)
+    assert again == [Do(Rung.RESPAWN_HOST)]
+
+
 def test_a_silence_during_the_recovery_has_to_wait_its_time() -> None:
     ladder, _ = advance(Ladder(), now=0, finding=MUTE, back=False)
     assert advance(ladder, now=5, finding=MUTE, back=False, served=True) == (ladder, [])
