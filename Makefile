@@ -51,6 +51,7 @@ lint: .venv/.packages deploy/wa-js/node_modules/.package-lock.json ## Check arro
 
 screenshots: install ## Make the pictures of the docs anew, from a real run
 	@$(BIN)/python tests/screenshots/monitor.py docs/images/monitor.png
+	@$(BIN)/python tests/screenshots/pages.py docs/images
 
 lock: ## Write requirements.lock anew from what is installed
 	@$(BIN)/pip freeze --exclude-editable --all 2>/dev/null | grep -v '^pip==' > requirements.lock

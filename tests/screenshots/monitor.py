@@ -9,17 +9,16 @@ import io
 import os
 import re
 import signal
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "integration"))
 
+from camera import shoot
 from gateway_rig import Gateway, until
 from rich.console import Console
 
-from gateway.executable import find_chromium
 from gateway.monitor.look import Looker
 from gateway.monitor.view import view
 from gateway.settings import load
@@ -42,14 +41,7 @@ def main(picture: Path) -> None:
     with tempfile.TemporaryDirectory() as directory:
         source = Path(directory) / "monitor.svg"
         source.write_text(svg)
-        size = f"{COLUMNS * COLUMN + FRAME[0]:.0f},{(ROWS + 1) * ROW + FRAME[1]:.0f}"
-        command = [
-            str(find_chromium()),
-            "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--default-background-color=00000000",
-            f"--window-size={size}", f"--user-data-dir={directory}/profile", f"--screenshot={picture.absolute()}", source.as_uri(),
-        ]  # fmt: skip
-        subprocess.run(command, check=True, capture_output=True, timeout=60)
-    print(f"{picture}: {picture.stat().st_size // 1000} kB")
+        shoot(source.as_uri(), picture, round(COLUMNS * COLUMN + FRAME[0]), round((ROWS + 1) * ROW + FRAME[1]))
 
 
 def drawn(environ: dict[str, str]) -> str:
