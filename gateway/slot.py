@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from gateway.beat import boot_id, boot_time
+from gateway.beat import boot_id, boot_time, small_file
 
 #: Environment of Chromium, and of nothing else: `<real path of the data directory>:<session>`.
 MARK = "GATEWAY_CHROMIUM_OF"
@@ -78,7 +78,7 @@ def stopped(pid: int) -> bool:
 def _stat(pid: int) -> list[str] | None:
     """/proc/PID/stat from its third field, the state, on."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+        return small_file(f"/proc/{pid}/stat").decode(errors="replace").rpartition(") ")[2].split()
     except OSError:
         return None
 
@@ -175,7 +175,7 @@ def private(pids: list[int]) -> int:
     total = 0
     for pid in pids:
         with suppress(OSError):
-            _, resident, shared = Path(f"/proc/{pid}/statm").read_text().split()[:3]
+            _, resident, shared = small_file(f"/proc/{pid}/statm").split()[:3]
             total += (int(resident) - int(shared)) * _PAGE
     return total
 

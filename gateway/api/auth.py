@@ -103,10 +103,14 @@ def _only_this_machine(request: web.Request) -> None:
         raise _turned_away("origin_foreign", "the request comes from a web page of another origin, and no key is set")
     if headers.get("Sec-Fetch-Site") == "cross-site" and headers.get("Sec-Fetch-Mode") != "navigate":
         raise _turned_away("origin_foreign", "the request comes from a web page of another site, and no key is set")
-    for raw, _ in request.raw_headers:
-        name = raw.lower()
-        if name in PROXY_HEADERS or name.startswith(b"x-forwarded-"):
-            raise _turned_away("forwarded", "the request came through a proxy, and no key is set")
+    if any(_of_proxy(name) for name, _ in request.raw_headers):
+        raise _turned_away("forwarded", "the request came through a proxy, and no key is set")
+
+
+@lru_cache(maxsize=256)
+def _of_proxy(name: bytes) -> bool:
+    name = name.lower()
+    return name in PROXY_HEADERS or name.startswith(b"x-forwarded-")
 
 
 def _turned_away(code: str, why: str) -> Problem:

@@ -55,6 +55,8 @@ class SlotWatch:
         self._request: Request | None = None
         self._was_linked = False
         self._evidence: Evidence | None = None
+        self._beat: beat.Beat | None = None  # the one looked at last, and the evidence in it
+        self._of_beat: Evidence | None = None
         self._down = False
         self._sweep_at = 0.0
         self._sweeping: asyncio.Task[None] | None = None
@@ -129,7 +131,9 @@ class SlotWatch:
         found = beat.read(self._settings.beat(self.host))
         if found is not None and (host is None or host.pid != found.pid):
             found = None  # a predecessor's last words
-        evidence = _evidence(found)
+        if found is not self._beat:  # four looks see one beat
+            self._beat, self._of_beat = found, _evidence(found)
+        evidence = self._of_beat
         launch = read_launch(self._settings.data, self.session)
         if launch is not None and chromium is not None and chromium.pid not in (None, launch.pid):
             launch = None  # a predecessor's: today's launcher has not judged yet
