@@ -31,6 +31,14 @@ def boot_time() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
+def to_tick(seconds: float) -> float:
+    """Seconds, at most so many, until the next whole multiple of them by the boot clock.
+
+    What looks once a second waits for it: so a process at rest wakes once, and not for each of its loops by itself.
+    """
+    return seconds - boot_time() % seconds
+
+
 @cache
 def boot_id() -> str:
     """The kernel's id of this boot; a beat of another boot is none."""

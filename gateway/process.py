@@ -163,6 +163,6 @@ async def keep_beating(path: Path, facts: Callable[[], dict[str, Any]], stop: as
         while not stop.is_set():
             heart.beat(facts())
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), beat.INTERVAL)
+                await asyncio.wait_for(stop.wait(), beat.to_tick(beat.INTERVAL))
     finally:
         heart.close()

@@ -17,7 +17,7 @@ from typing import Any
 import structlog
 
 from gateway import slot as slots
-from gateway.beat import boot_time
+from gateway.beat import boot_time, to_tick
 from gateway.browser.bridge import Bridge, Refused, Report
 from gateway.browser.endpoint import NotYet, find_endpoint
 from gateway.browser.interruptions import Interruptions
@@ -247,7 +247,7 @@ class Attendant:
                 s.memory_bytes = proportional
             else:
                 s.memory_bytes = slots.private(pids) + extra
-            await asyncio.sleep(MEASURE)
+            await asyncio.sleep(to_tick(MEASURE))
 
 
 async def _either(page: Page, timeout: float) -> None:

@@ -8,7 +8,7 @@ import time
 
 import structlog
 
-from gateway.beat import boot_time
+from gateway.beat import boot_time, to_tick
 from gateway.browser import incarnation, states
 from gateway.browser.bridge import Report
 from gateway.browser.records import Records
@@ -47,7 +47,7 @@ class Keeper:
         while True:
             await self._overdue()
             await self._clamp()
-            await asyncio.sleep(LOOK)
+            await asyncio.sleep(to_tick(LOOK))
 
     # -- the row
 

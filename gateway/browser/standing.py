@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from dataclasses import asdict, dataclass, field
 
-from gateway.beat import boot_time
+from gateway.beat import boot_time, to_tick
 from gateway.browser.bridge import Bridge, Report
 from gateway.pacing import Pacer
 from gateway.session import FRESH, ROUND_TRIP, Evidence, State
@@ -127,8 +127,8 @@ class Standing:
 
 
 async def awakened(event: asyncio.Event, timeout: float) -> None:
-    """Wait for the event or for `timeout` seconds, and clear it."""
+    """Wait for the event or for `timeout` seconds, and clear it; from a second on, it may be less (to_tick)."""
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(timeout):
+        async with asyncio.timeout(to_tick(timeout) if timeout >= 1.0 else timeout):
             await event.wait()
     event.clear()

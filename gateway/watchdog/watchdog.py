@@ -29,8 +29,8 @@ from gateway.watchdog.slot_watch import SlotWatch, has_room
 NAME = "watchdog"
 #: Seconds between two looks at the beats.
 LOOK = 0.25
-#: Seconds between two questions for all programs' states, where no exit asks sooner.
-REFRESH = 1.0
+#: Seconds between two questions for all programs' states, where no exit asks sooner; and while all of them run.
+REFRESH, REFRESH_AT_REST = 1.0, 3.0
 #: Seconds that the API has from its start to its first beat; twice as long after each that never beat, as a machine too slow
 #: for that would else kill it for ever.
 API_START, API_START_MAX = 5.0, 60.0
@@ -113,7 +113,9 @@ class Watchdog:
         if now - self._last_look > GAP:
             self._blind_until = now + GRACE
         self._last_look = now
-        if now - self._refreshed_at >= REFRESH and (self._refreshing is None or self._refreshing.done()):
+        at_rest = bool(self._programs) and all(program.state is ProgramState.RUNNING for program in self._programs.values())
+        due = now - self._refreshed_at >= (REFRESH_AT_REST if at_rest else REFRESH)
+        if due and (self._refreshing is None or self._refreshing.done()):
             self._refreshing = self._spawn(self._refresh())
         if now < self._blind_until:
             return

@@ -1,4 +1,4 @@
-"""Beats of a process that is still starting."""
+"""Beats: of a process that is still starting, torn, and read again."""
 
 from __future__ import annotations
 
@@ -45,3 +45,27 @@ def test_a_pages_words_fit_in_any_script(tmp_path: Path) -> None:
     found = beat.read(tmp_path / "b")
     assert found is not None and found.facts["detail"] == "🙂" * 300 and found.facts["torn"] == "?"
     heart.close()
+
+
+def test_a_beat_read_again_is_the_same_and_a_torn_one_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "api.beat"
+    heart = beat.Heart(path)
+    heart.beat({"n": 1})
+    first = beat.read(path)
+    assert first is not None and beat.read(path) is first
+    heart.beat({"n": 2})
+    second = beat.read(path)
+    assert second is not None and second.facts == {"n": 2} and second.at >= first.at
+    path.write_bytes(path.read_bytes().replace(b'"n": 2', b'"n": 3'))
+    assert beat.read(path) is None and beat.read(path) is None
+    heart.close()
+
+
+def test_those_who_wait_for_a_tick_meet_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    met = set()
+    for now in (1000.0, 1000.25, 1000.999):
+        monkeypatch.setattr(beat, "boot_time", lambda now=now: now)
+        wait = beat.to_tick(1.0)
+        assert 0 < wait <= 1.0
+        met.add(round(now + wait, 6))
+    assert met == {1001.0}
