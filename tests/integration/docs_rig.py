@@ -130,7 +130,7 @@ def reading(**environ: str) -> Iterator[Reader]:
         shell = subprocess.Popen(
             [*namespace, sys.executable, "-c", _LOOPBACK],
             cwd=checkout,
-            env={**os.environ, "HOME": str(home), "TERM": "dumb", **environ},
+            env={**{k: v for k, v in os.environ.items() if not k.startswith("MAKE")}, "HOME": str(home), "TERM": "dumb", **environ},
             stdin=subprocess.PIPE,
             stdout=out,
             stderr=subprocess.STDOUT,
