@@ -79,7 +79,7 @@ class HostRig:
     def _ring(self, names: frozenset[str]) -> None:
         doorbell.ring(self.settings.run, *names)
 
-    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    async def __aexit__(self, *_: object) -> None:
         for process in (self.host, self.chromium):
             if process is not None and process.returncode is None:
                 with contextlib.suppress(ProcessLookupError):
@@ -87,7 +87,7 @@ class HostRig:
                     process.kill()
                 await process.wait()
         await asyncio.to_thread(slots.sweep, self.data.resolve(), SESSION, find_chromium(None))
-        if kind is not None and self.log.exists():
+        if self.log.exists():  # pytest shows it where the test failed
             print(f"--- the host's log\n{self.log.read_text()[-6000:]}\n--- the sandbox\n{await self.truth()}")
         await self._stack.aclose()
 
