@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from docs_rig import ROOT, commands, fits, reading
 
@@ -28,3 +30,12 @@ def test_what_the_docs_promise_is_compared() -> None:
     assert not fits("session default: ready\n", "session default: starting\n")
     first, second = commands("```console\n$ echo a \\\n     b\na b\n$ true\n```\n<!-- not typed: why -->\n```console\n$ false\n```\n")
     assert (first.prints, second.prints) == ("a b\n", None)
+
+
+def test_what_the_docs_point_to_is_there() -> None:
+    for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
+        text = path.read_text()
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", text):
+            assert (path.parent / target).exists(), f"{path.name} links to {target}"
+        for named in re.findall(r"`((?:tests|deploy|gateway)/[\w./-]+\.\w+)`", text):
+            assert (ROOT / named).exists(), f"{path.name} names {named}"
