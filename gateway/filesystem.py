@@ -6,10 +6,13 @@ processes write at once.
 
 from __future__ import annotations
 
+import errno
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
+#: How the kernel says that a disk, or our share of it, is full.
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 #: Types as /proc/self/mountinfo names them; a FUSE type says after its dot what lies behind it, and may well be local.
 _NETWORK = r"nfs\d?|cifs|smb\d?|smbfs|smbnetfs|9p|afs|ceph|glusterfs|lustre|beegfs|vboxsf|sshfs|davfs2?|rclone|s3fs|goofys|gcsfuse"
 _REFUSED = re.compile(rf"(fuse\.)?({_NETWORK})")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
-import errno
 import fcntl
 import gc
 import logging
@@ -20,14 +19,12 @@ from typing import Any, TypeVar
 import structlog
 
 from gateway import beat
-from gateway.filesystem import unfit
+from gateway.filesystem import NO_ROOM, unfit
 from gateway.settings import Settings
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 T = TypeVar("T")
-#: How the kernel says that a disk, or our share of it, is full.
-NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 #: Seconds between two looks for room.
 ROOM_LOOK = 1.0
 #: EX_CONFIG: something that no restart mends.

@@ -10,6 +10,8 @@ from typing import Any
 FRESH = 5.0
 #: A round trip to the page must be answered within this many seconds.
 ROUND_TRIP = 2.0
+#: Socket and stream mode of a page whose place another window has taken.
+CONFLICT = "CONFLICT"
 
 
 class State(enum.StrEnum):
@@ -150,7 +152,7 @@ def situation(e: Evidence, now: float) -> str | None:
         )
     if e.state is State.AWAITING_SCAN:
         return f"no phone is linked yet: {scan}"
-    if "CONFLICT" in (e.socket, e.stream_mode):
+    if CONFLICT in (e.socket, e.stream_mode):
         again = f"; {e.takeovers} times lately, so the same profile may run somewhere else: end that one" if e.takeovers > 1 else ""
         return f"WhatsApp Web is open in another window, which has taken our place; it is taken back by itself{again}"
     if e.account is not None and e.socket not in ("CONNECTED", None) and e.socket_down_since is not None:

@@ -82,9 +82,12 @@ def uptime(pid: int, now: float) -> float | None:
 def evidence_of(settings: Settings, session: str) -> Evidence | None:
     """The host's evidence, if its beat is no older than SILENT seconds."""
     found = beat.read(settings.beat(f"browser-{session}"))
-    if found is None or found.age() > SILENT:
-        return None
-    with suppress(KeyError, TypeError, ValueError):  # a host of another version, or one that is still starting
+    return None if found is None or found.age() > SILENT else evidence_in(found)
+
+
+def evidence_in(found: Beat) -> Evidence | None:
+    """What a host's beat carries, however old; None from a host of another version, or one that is still starting."""
+    with suppress(KeyError, TypeError, ValueError, AttributeError):
         return Evidence.from_dict(found.facts["evidence"])
     return None
 

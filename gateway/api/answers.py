@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from gateway.api.schema import StateWord
-
-
-def rfc3339(seconds: float) -> str:
-    """Wall-clock seconds as RFC 3339 in UTC with milliseconds."""
-    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
+from gateway.times import rfc3339
 
 #: A time that goes out: RFC 3339 outside, seconds inside.
 Time = Annotated[

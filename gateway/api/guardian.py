@@ -12,7 +12,7 @@ import structlog
 from gateway import beat
 from gateway.beat import Beat, boot_time
 from gateway.settings import Settings
-from gateway.store.database import CLAIM_ROOM, room
+from gateway.store.database import has_room_to_claim
 from gateway.supervision import Fault, Program, Supervisor, Unreachable
 
 log = structlog.get_logger()
@@ -51,7 +51,7 @@ class Guardian:
         found = beat.read(self._beat)
         if found is not None and found.age() <= SILENCE:
             return False
-        if found is None and room(self._beat.parent) < CLAIM_ROOM:
+        if found is None and not has_room_to_claim(self._beat.parent):
             return False  # it waits for the room that its beat file needs
         try:
             program = await self._supervisor.program(WATCHDOG)

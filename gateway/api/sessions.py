@@ -18,6 +18,7 @@ from gateway.api.evidence import session_out
 from gateway.api.numbers import RecipientInvalid, address_of, number_of
 from gateway.api.operations import Operations, Parameter, body, json_answer, no_body, query
 from gateway.store import recipients, sessions
+from gateway.times import rfc3339
 
 operations = Operations("Sessions")
 
@@ -150,7 +151,7 @@ async def get_qr(request: web.Request) -> web.Response:
     result = await ask(context, row.name, "browser", "qr")
     headers = dict(_NO_STORE)
     if result.get("expires_at"):
-        headers["X-QR-Expires-At"] = answers.rfc3339(result["expires_at"])
+        headers["X-QR-Expires-At"] = rfc3339(result["expires_at"])
     return _drawn(str(result["code"]), asked.format or _wanted(request.headers.get("Accept", "")), headers)
 
 

@@ -9,6 +9,7 @@ import structlog
 from gateway.browser.bridge import Bridge, Report
 from gateway.browser.standing import Standing
 from gateway.browser.translate import for_log
+from gateway.session import CONFLICT
 
 log = structlog.get_logger()
 
@@ -60,7 +61,7 @@ class Interruptions:
         if len(s.dialogs) < len(report.dialogs):
             for title in await bridge.dismiss():
                 log.info("A dialog was dismissed", session=s.session, title=title)
-        if "CONFLICT" in (report.socket, report.mode) and self._takeovers.due(now):
+        if CONFLICT in (report.socket, report.mode) and self._takeovers.due(now):
             self._takeovers.done(now)
             s.takeovers = self._takeovers.count(now)
             log.warning("Another window has taken our place; taking it back", session=s.session, takeovers=s.takeovers)

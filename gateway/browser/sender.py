@@ -39,7 +39,6 @@ class Sender:
         self._places = asyncio.Semaphore(settings.in_flight)
         self.in_hand: set[int] = set()
         self.given_up: dict[int, int] = {}
-        self._began: dict[int, float] = {}  # of those in hand, boot clock
 
     async def run(self) -> None:
         """For ever. Raises Fenced."""
@@ -56,8 +55,8 @@ class Sender:
                 else:
                     group.create_task(self._hand_over(*claimed))
 
-    async def _claim(self) -> tuple[Claim, Bridge, Link] | None:
-        """The next message, claimed; None after a sleep where there is none or none may go."""
+    async def _claim(self) -> tuple[Claim, Bridge, Link, float] | None:
+        """The next message, claimed, and when (boot clock); None after a sleep where there is none or none may go."""
         s = self._standing
         if (pause := self._pacer.delay(boot_time())) > 0:
             await asyncio.sleep(min(pause, LOOK))
@@ -87,9 +86,9 @@ class Sender:
             await awakened(s.work, LOOK if due is None else min(LOOK, max(0.02, due - time.time())))
             return None
         self.in_hand.add(claim.rowid)
-        self._began[claim.rowid] = boot_time()
-        self._pacer.started(self._began[claim.rowid], random.random(), new_chat=claim.new_chat)
-        return claim, bridge, link
+        began = boot_time()
+        self._pacer.started(began, random.random(), new_chat=claim.new_chat)
+        return claim, bridge, link, began
 
     def _roomy(self) -> bool:
         """What is left of a full disk is for outcomes."""
@@ -97,7 +96,7 @@ class Sender:
 
     # -- one hand-over
 
-    async def _hand_over(self, claim: Claim, bridge: Bridge, link: Link) -> None:
+    async def _hand_over(self, claim: Claim, bridge: Bridge, link: Link, began: float) -> None:
         error: HandOverError | None
         try:
             error = await self._place(claim, bridge, link)
@@ -110,7 +109,6 @@ class Sender:
             log.debug("Handed over", message=claim.message, attempt=claim.attempt)
         else:
             await self._settle(claim, error)
-        began = self._began.pop(claim.rowid)
         if isinstance(error, NotSent | Rejected):
             self._pacer.take_back(began, new_chat=claim.new_chat)
         self.in_hand.discard(claim.rowid)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from gateway.browser.bridge import Report
-from gateway.session import State
+from gateway.session import CONFLICT, State
 
 #: States in which the session was working: bad evidence makes them degraded, not anew.
 _IN_SERVICE = frozenset({State.READY, State.DEGRADED})
 #: States that the watchdog gave: they stay until the page is well again.
 _IN_CARE = frozenset({State.RECOVERING, State.QUARANTINED, State.DEGRADED})
 #: Stream modes of a page that has its chats: it need not sync anew, only be connected again.
-_SYNCED = frozenset({"MAIN", "OFFLINE", "CONFLICT"})
+_SYNCED = frozenset({"MAIN", "OFFLINE", CONFLICT})
 
 
 def decide(previous: State, r: Report | None, *, answers: bool, linked: bool, reconciled: bool, had_account: bool) -> State:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import datetime
 from dataclasses import asdict, dataclass, field
 from typing import Any
+
+from gateway.times import rfc3339
 
 #: Exit statuses for scripts.
 HEALTHY, NOT_HEALTHY, NOT_REACHABLE = 0, 1, 2
@@ -46,12 +47,3 @@ class Snapshot:
             **asdict(self), "at": rfc3339(self.at), "known_at": known_at,
             "reachable": self.problem is None, "exit_status": self.exit_status,
         }  # fmt: skip
-
-
-def rfc3339(seconds: float) -> str:
-    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def seconds(text: str) -> float:
-    """The inverse."""
-    return datetime.datetime.fromisoformat(text).timestamp()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime
 from typing import Any
 
-from gateway.monitor.snapshot import Snapshot, seconds
+from gateway.monitor.snapshot import Snapshot
+from gateway.times import seconds_of
 
 #: Why the first message of the queue waits.
 WAITS = {
@@ -32,7 +33,7 @@ def clock(at: float) -> str:
 
 
 def clock_of(text: str) -> str:
-    return clock(seconds(text))
+    return clock(seconds_of(text))
 
 
 def duration(value: float | None) -> str:
@@ -72,7 +73,7 @@ def because(s: Snapshot) -> list[str]:
     """What there is to say beside the verdict, a sentence each."""
     said = [s.problem] if s.problem else []
     for r in s.running:
-        began = f", for {duration(max(0.0, s.at - seconds(r['started_at'])))}" if r.get("started_at") else ""
+        began = f", for {duration(max(0.0, s.at - seconds_of(r['started_at'])))}" if r.get("started_at") else ""
         said.append(f"{r['session']}: {plain(r['cause'])} → {rungs(r) or 'looking'}{began}")
     if s.problem is None and not s.health["accepting"]:
         said.append(f"no message is accepted: {s.health.get('not_accepting_because') or 'unknown'}")
@@ -90,8 +91,8 @@ def rungs(recovery: dict[str, Any]) -> str:
 
 def took(recovery: dict[str, Any], now: float) -> str:
     """How long a recovery took, or has taken so far."""
-    end = seconds(recovery["ended_at"]) if recovery.get("ended_at") else now
-    return duration(max(0.0, end - seconds(recovery["started_at"])))
+    end = seconds_of(recovery["ended_at"]) if recovery.get("ended_at") else now
+    return duration(max(0.0, end - seconds_of(recovery["started_at"])))
 
 
 def complaints(session: dict[str, Any]) -> list[str]:
@@ -106,11 +107,11 @@ def standing(session: dict[str, Any], now: float) -> str:
     """State of a session in a few words."""
     words = [plain(session["state"])]
     if session.get("since"):
-        words[0] += f" for {duration(max(0.0, now - seconds(session['since'])))}"
+        words[0] += f" for {duration(max(0.0, now - seconds_of(session['since'])))}"
     if session.get("paused"):
         words.append("paused")
     until = session.get("restricted_until")
-    if until and seconds(until) > now:
+    if until and seconds_of(until) > now:
         words.append(f"limited by WhatsApp until {clock_of(until)}")
     return ", ".join(words)
 
@@ -129,7 +130,7 @@ def head(queue: dict[str, Any]) -> str:
 def rate(queue: dict[str, Any], now: float) -> str:
     """How fast messages go out, and when the last one did."""
     last = queue["last_sent_at"]
-    return f"{queue['rate_per_second']:.2f}/s" + (f", last sent {duration(max(0.0, now - seconds(last)))} ago" if last else "")
+    return f"{queue['rate_per_second']:.2f}/s" + (f", last sent {duration(max(0.0, now - seconds_of(last)))} ago" if last else "")
 
 
 def drain(queue: dict[str, Any]) -> str:

@@ -7,7 +7,6 @@ but for the SQL itself.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import random
 import sqlite3
@@ -17,6 +16,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from gateway.beat import boot_time
+from gateway.filesystem import NO_ROOM
 from gateway.store.migrations import STEPS
 
 #: Bytes that must be free to accept a message, and to claim one; what is left is for outcomes.
@@ -50,7 +50,7 @@ def open_database(path: Path, *, deadline: float = 10.0) -> sqlite3.Connection:
     try:
         _create(path)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in NO_ROOM:
             raise Full("the disk is full") from error
         raise
     conn = _connect(path)
@@ -233,6 +233,14 @@ def room(path: Path) -> int:
     """Bytes free for us on the file system that holds `path` (a file or a directory)."""
     stat = os.statvfs(path)
     return stat.f_bavail * stat.f_frsize
+
+
+def has_room_to_claim(path: Path) -> bool:
+    """Whether the disk has room for more than outcomes of what is under way; one that does not say is none to be judged by."""
+    try:
+        return room(path) >= CLAIM_ROOM
+    except OSError:
+        return True
 
 
 def keep_ballast(path: Path) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, replace
 
-from gateway.session import FRESH, ROUND_TRIP, Evidence, State, ill
+from gateway.session import CONFLICT, FRESH, ROUND_TRIP, Evidence, State, ill
 from gateway.supervision import Program, ProgramState
 
 #: A host has this many seconds from its process's start to its first beat.
@@ -29,8 +29,6 @@ SOCKET_GRACE = 10.0
 MEMORY_URGENT = 1.25
 #: supervisord tries again by itself (BACKOFF), or has given up (FATAL): no kill helps, but the ladder counts it.
 KEEPS_ENDING = frozenset({ProgramState.BACKOFF, ProgramState.FATAL})
-#: Another window speaks for our device: the host takes over again, with pauses; no kill would end that window.
-CONFLICT = "CONFLICT"
 #: Stream modes of a page that has its chats and only lacks the line.
 KEEPS_CHATS = frozenset({"MAIN", "OFFLINE"})
 #: States in which only a person with a phone helps.
@@ -174,7 +172,7 @@ def _page(f: Facts, e: Evidence) -> Finding | None:
         return Finding("socket_down", Rung.NUDGE, ceiling=Rung.NUDGE) if down else None
     if failing:
         return Finding("canary", Rung.NUDGE)
-    if ill(e, f.seen_at, f.send_timeout) and e.stream_mode != CONFLICT:
+    if ill(e, f.seen_at, f.send_timeout) and e.stream_mode != CONFLICT:  # the host takes over again; no kill would end that window
         return Finding("unacked", Rung.RELOAD_PAGE)
     progressed = max(e.since, e.progressed_at or 0.0)
     if (e.state in (State.STARTING, State.SYNCING) or not synced) and f.seen_at - progressed > STALLED:

@@ -125,8 +125,8 @@ def advance(
     """The next state and what to do for it.
 
     `back`: the session serves again, by evidence younger than the last rung. `missed`: the host did not carry
-    out the command it was given. `served`: the page has answered since the last rung. `hands_off`: the operator
-    stopped the session, so nothing is begun and what runs ends.
+    out the command it was given. `served`: what the finding is about came up after the last rung. `hands_off`:
+    the operator stopped the session, so nothing is begun and what runs ends.
     """
     if ladder.attempt is not None:
         return _go_on(ladder, ladder.attempt, now, finding, back, hands_off, missed, served)

@@ -6,7 +6,6 @@ import asyncio
 import sqlite3
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -17,8 +16,9 @@ from gateway.session import Evidence, State, complaints
 from gateway.settings import Settings
 from gateway.slot import read_launch, stopped, sweep
 from gateway.store import commands, sessions
-from gateway.store.database import CLAIM_ROOM, room
+from gateway.store.database import has_room_to_claim
 from gateway.supervision import Program, ProgramState
+from gateway.vitals import evidence_in
 from gateway.watchdog.judge import UNLINKED, Facts, Finding, Rung, back_in_service, judge
 from gateway.watchdog.killer import Killer
 from gateway.watchdog.ladder import Close, Do, Ladder, Open, Quarantine, Request, Step, advance
@@ -132,7 +132,7 @@ class SlotWatch:
         if found is not None and (host is None or host.pid != found.pid):
             found = None  # a predecessor's last words
         if found is not self._beat:  # four looks see one beat
-            self._beat, self._of_beat = found, _evidence(found)
+            self._beat, self._of_beat = found, evidence_in(found) if found else None
         evidence = self._of_beat
         launch = read_launch(self._settings.data, self.session)
         if launch is not None and chromium is not None and chromium.pid not in (None, launch.pid):
@@ -148,7 +148,7 @@ class SlotWatch:
             desired_down=self.desired_down,
             send_timeout=self._settings.send_timeout,
             memory_limit=self._settings.chromium_memory_limit,
-            room=has_room(self._settings.data),
+            room=has_room_to_claim(self._settings.data),
         )
 
     def _back(self, f: Facts) -> bool:
@@ -326,20 +326,3 @@ class SlotWatch:
         """Cancel a rung under way; its row is closed as interrupted by the next watchdog."""
         if self._rung is not None:
             self._rung.cancel()
-
-
-def has_room(data: Path) -> bool:
-    """Whether a page on that disk can work; a disk that does not say is none to be judged by."""
-    try:
-        return room(data) >= CLAIM_ROOM
-    except OSError:
-        return True
-
-
-def _evidence(found: beat.Beat | None) -> Evidence | None:
-    if found is None or "evidence" not in found.facts:
-        return None
-    try:
-        return Evidence.from_dict(found.facts["evidence"])
-    except (KeyError, TypeError, ValueError, AttributeError):
-        return None

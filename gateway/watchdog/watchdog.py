@@ -18,13 +18,14 @@ from gateway import beat, process
 from gateway.beat import boot_time
 from gateway.settings import Settings
 from gateway.store import recoveries, sessions
+from gateway.store.database import has_room_to_claim
 from gateway.store.doorbell import Bell
 from gateway.supervision import REAPED_AFTER, Fault, Program, ProgramState, Supervisor, Unreachable
 from gateway.watchdog.exits import Exits
 from gateway.watchdog.killer import Killer
 from gateway.watchdog.operator import Operator
 from gateway.watchdog.records import Records
-from gateway.watchdog.slot_watch import SlotWatch, has_room
+from gateway.watchdog.slot_watch import SlotWatch
 
 NAME = "watchdog"
 #: Seconds between two looks at the beats.
@@ -176,7 +177,7 @@ class Watchdog:
         if self._api_kill is not None and not self._api_kill.done():
             return
         found = beat.read(self._settings.beat("api"))
-        if found is None and not has_room(self._settings.data):
+        if found is None and not has_room_to_claim(self._settings.data):
             return  # it waits for the room that its beat file needs
         if found is None or found.pid != api.pid or found.age(now) > beat.SILENT:
             log.error("The API is silent", pid=api.pid, alert=True)

@@ -10,9 +10,10 @@ from rich.console import Console
 
 from gateway.monitor import plain, words
 from gateway.monitor.look import process
-from gateway.monitor.snapshot import Snapshot, rfc3339
+from gateway.monitor.snapshot import Snapshot
 from gateway.monitor.view import about, view
 from gateway.supervision import Program, ProgramState
+from gateway.times import rfc3339
 from gateway.vitals import Vitals
 
 NOW = 1_800_000_000.0
