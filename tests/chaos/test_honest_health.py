@@ -11,8 +11,7 @@ import itertools
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 from gateway_rig import SENT, Gateway, until
@@ -24,31 +23,17 @@ WATCHED = 8.0
 _numbers = itertools.count(1)
 
 
-@pytest.fixture(scope="module")
-def gateway() -> Iterator[Gateway]:
-    with Gateway() as g:
-        g.link()
-        yield g
-
-
 @pytest.fixture
-def well(request: pytest.FixtureRequest, gateway: Gateway) -> Iterator[Gateway]:
-    """The module's gateway in service; what it said is printed if the test fails."""
-    failed = request.session.testsfailed
+def well(request: pytest.FixtureRequest, gateway: Gateway, story: None) -> Gateway:
+    """The module's gateway in service."""
     gateway.healthy(60)
     gateway.sent(gateway.send(f"before {request.node.name}", "4915550100"))
-    yield gateway
-    if request.session.testsfailed > failed:
-        gateway.print_story()
-
-
-def health(gateway: Gateway) -> dict[str, Any]:
-    return dict(gateway.api.get("/api/health"))
+    return gateway
 
 
 def noticed(gateway: Gateway, begun: float, within: float = NOTICED) -> float:
     """Seconds from `begun` (monotonic) to the first answer that says so."""
-    until("health tells", lambda: not health(gateway)["session_health"], within + 1)
+    until("health tells", lambda: not gateway.health()["session_health"], within + 1)
     took = time.monotonic() - begun
     assert took <= within, f"told only after {took:.1f} s"
     return took
@@ -56,7 +41,7 @@ def noticed(gateway: Gateway, begun: float, within: float = NOTICED) -> float:
 
 def back(gateway: Gateway, waiting: str, seconds: float = 60.0) -> None:
     """The first moment of health is one in which a message goes out."""
-    until("session_health", lambda: health(gateway)["session_health"], seconds)
+    until("session_health", lambda: gateway.health()["session_health"], seconds)
     gateway.sent(gateway.send(f"at the first moment of health {(n := next(_numbers))}", f"49155502{n:02d}"), 5)
     gateway.sent(waiting, 20)  # one that was under way when its page died has to be looked for first
 
@@ -64,16 +49,8 @@ def back(gateway: Gateway, waiting: str, seconds: float = 60.0) -> None:
 def stays_ill(gateway: Gateway, seconds: float = WATCHED) -> None:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        assert not health(gateway)["session_health"], "healthy while nothing can go out"
+        assert not gateway.health()["session_health"], "healthy while nothing can go out"
         time.sleep(0.05)
-
-
-def fault(gateway: Gateway, kind: str, **more: object) -> str:
-    return str(gateway.sandbox.post("/control/faults", {"kind": kind, **more})["id"])
-
-
-def heal(gateway: Gateway, id_: str) -> None:
-    gateway.sandbox.delete(f"/control/faults/{id_}")
 
 
 def stop(name: str) -> Callable[[Gateway], object]:
@@ -82,7 +59,7 @@ def stop(name: str) -> Callable[[Gateway], object]:
 
 #: Faults that the watchdog mends by itself: how each is brought about.
 MENDED: dict[str, Callable[[Gateway], object]] = {
-    "hung page": lambda g: fault(g, "endless_loop"),
+    "hung page": lambda g: g.fault("endless_loop"),
     "stopped Chromium": stop("chromium-default"),
     "stopped host": stop("browser-default"),
 }
@@ -99,27 +76,27 @@ def test_what_the_watchdog_mends(well: Gateway, name: str) -> None:
 
 
 def test_a_cut_socket(well: Gateway) -> None:
-    refused = fault(well, "refuse_socket")
+    refused = well.fault("refuse_socket")
     begun = time.monotonic()
-    fault(well, "cut_socket")
+    well.fault("cut_socket")
     took = noticed(well, begun)
     waiting = well.send("waits for the line", "4915550102")
     stays_ill(well)
     assert well.view(waiting)["status"] in {"queued", "sending"}
-    heal(well, refused)
+    well.heal(refused)
     back(well, waiting)
     print(f"cut socket: told after {took:.2f} s")
 
 
 def test_a_renamed_function(well: Gateway) -> None:
     begun = time.monotonic()
-    renamed = fault(well, "renamed_function")
+    renamed = well.fault("renamed_function")
     took = noticed(well, begun)
     waiting = well.send("waits for the function", "4915550103")
     stays_ill(well)
     view = well.view(waiting)
     assert (view["status"], view["attempts"]) == ("queued", []), "nothing is handed over to a page that cannot send"
-    heal(well, renamed)
+    well.heal(renamed)
     back(well, waiting, 90)
     print(f"renamed function: told after {took:.2f} s")
 
@@ -141,15 +118,15 @@ def test_no_acks_at_all() -> None:
     with Gateway(GATEWAY_SEND_TIMEOUT=f"{timeout:g}") as gateway:
         gateway.link()
         gateway.sent(gateway.send("acked", "4915550105"))
-        silence = fault(gateway, "no_ack")
+        silence = gateway.fault("no_ack")
         ids = [gateway.send("no ack comes", "4915550105"), gateway.send("comes after it", "4915550105")]
         until("handed over", lambda: any(r.get("body") == "no ack comes" for r in gateway.rows()))
         begun = time.monotonic()
-        assert health(gateway)["session_health"], "one that waits is no illness yet"
+        assert gateway.health()["session_health"], "one that waits is no illness yet"
         took = noticed(gateway, begun, timeout + NOTICED)
         stays_ill(gateway, 4 * timeout)  # through a reload: a new document that has proven nothing
-        heal(gateway, silence)
-        until("session_health", lambda: health(gateway)["session_health"] or _tried(gateway), 60)
+        gateway.heal(silence)
+        until("session_health", lambda: gateway.health()["session_health"] or _tried(gateway), 60)
         gateway.sent(gateway.send("all is well", "4915550106"), 5)
         # the second may have met the silence too, in the new document alone: ten send timeouts are its end
         ends = [until("an end", lambda id_=id_: (v := gateway.view(id_))["status"] in SENT | {"failed"} and v, 15 * timeout) for id_ in ids]  # type: ignore[misc]
@@ -169,7 +146,7 @@ def _tried(gateway: Gateway) -> bool:
 def test_one_message_without_an_ack_makes_nothing_ill_and_holds_back_nobody_else() -> None:
     with Gateway(GATEWAY_SEND_TIMEOUT="2") as gateway:
         gateway.link()
-        fault(gateway, "no_ack", match="the odd one")
+        gateway.fault("no_ack", match="the odd one")
         odd = gateway.send("the odd one", "4915550110")
         behind = gateway.send("behind it", "4915550110")
         begun, slowest = time.monotonic(), 0.0
@@ -178,7 +155,7 @@ def test_one_message_without_an_ack_makes_nothing_ill_and_holds_back_nobody_else
             asked = time.monotonic()
             gateway.sent(gateway.send(f"beside it {(n := next(_numbers))}", f"49155501{n % 5 + 11}"), 5)
             slowest = max(slowest, time.monotonic() - asked)
-            assert health(gateway)["session_health"], health(gateway)["sessions"]
+            assert gateway.health()["session_health"], gateway.health()["sessions"]
             time.sleep(0.5)  # the pace of the others' acks
         seen = gateway.view(odd)
         assert (seen["status"], seen["reason"]) == ("failed", "outcome_unknown")

@@ -23,39 +23,12 @@ PROGRAMS = ("api", "watchdog", "browser-default", "chromium-default")
 _numbers = itertools.count(1)
 
 
-@pytest.fixture(scope="module")
-def gateway() -> Iterator[Gateway]:
-    with Gateway() as g:
-        g.link()
-        yield g
-
-
 @pytest.fixture(autouse=True)
-def story(request: pytest.FixtureRequest, gateway: Gateway) -> Iterator[None]:
-    failed = request.session.testsfailed
+def in_service(request: pytest.FixtureRequest, gateway: Gateway, story: None) -> Iterator[None]:
     gateway.healthy(60)
     gateway.sent(gateway.send(f"before {request.node.name}", "4915556000"))
     yield
-    for one in gateway.sandbox.get("/control/state")["faults"]:
-        gateway.sandbox.delete(f"/control/faults/{one['id']}")
-    if request.session.testsfailed > failed:
-        gateway.print_story()
-
-
-def fault(gateway: Gateway, kind: str, **more: object) -> str:
-    return str(gateway.sandbox.post("/control/faults", {"kind": kind, **more})["id"])
-
-
-def heal(gateway: Gateway, id_: str) -> None:
-    gateway.sandbox.delete(f"/control/faults/{id_}")
-
-
-def health(gateway: Gateway) -> dict[str, Any]:
-    return dict(gateway.api.get("/api/health"))
-
-
-def session(gateway: Gateway) -> dict[str, Any]:
-    return dict(health(gateway)["sessions"][0])
+    gateway.heal()
 
 
 def status(gateway: Gateway) -> subprocess.CompletedProcess[str]:
@@ -72,7 +45,7 @@ def told(gateway: Gateway, *words: str, seconds: float = 15.0) -> str:
     """The one sentence of health that has all these words; `gateway status` says it too, and that it is not healthy."""
 
     def sentence() -> str | None:
-        said = health(gateway)
+        said = gateway.health()
         assert not said["session_health"] or not said["sessions"][0]["complaints"]
         complaints: list[str] = said["sessions"][0]["complaints"]
         return complaints[0] if len(complaints) == 1 and all(w in complaints[0] for w in words) else None
@@ -122,7 +95,7 @@ def watched(gateway: Gateway, *words: str) -> None:
     """For a while nothing changes but the clock."""
     end = time.monotonic() + WATCHED
     while time.monotonic() < end:
-        said = health(gateway)
+        said = gateway.health()
         assert not said["session_health"] and all(w in said["sessions"][0]["complaints"][0] for w in words), said["sessions"]
         assert not said["restart_in_progress"]
         time.sleep(0.2)
@@ -131,13 +104,13 @@ def watched(gateway: Gateway, *words: str) -> None:
 @pytest.mark.timeout(400)
 def test_whatsapp_is_away_for_two_minutes(gateway: Gateway) -> None:
     witness = Witness(gateway)
-    away = fault(gateway, "away")
+    away = gateway.fault("away")
     begun = time.monotonic()
     words = ("WhatsApp is out of reach", "nothing to do")
     told(gateway, *words)
     ids = queue_up(gateway, "during the outage")
     while time.monotonic() - begun < OUTAGE:
-        (sentence,) = session(gateway)["complaints"]
+        (sentence,) = gateway.session()["complaints"]
         assert all(w in sentence for w in words), sentence
         time.sleep(0.5)
     witness.nobody_died()
@@ -145,7 +118,7 @@ def test_whatsapp_is_away_for_two_minutes(gateway: Gateway) -> None:
     assert lasted and abs(int(lasted[1]) - (time.monotonic() - begun)) < 8
     assert {gateway.view(i)["status"] for i in ids.values()} == {"queued"}
     assert {gateway.view(i)["attempts_counted"] for i in ids.values()} == {0}
-    heal(gateway, away)
+    gateway.heal(away)
     back = time.monotonic()
     delivered(gateway, ids)
     print(f"all sent {time.monotonic() - back:.1f} s after the outage; recoveries: {witness.tried()}")
@@ -165,7 +138,7 @@ def test_whatsapp_falls_silent_without_a_goodbye(gateway: Gateway) -> None:
         ids |= queue_up(gateway, "during the silence")
         end = time.monotonic() + 45
         while time.monotonic() < end:
-            assert "WhatsApp is out of reach" in session(gateway)["complaints"][0]
+            assert "WhatsApp is out of reach" in gateway.session()["complaints"][0]
             time.sleep(0.5)
         witness.nobody_died()
     finally:
@@ -178,7 +151,7 @@ def test_whatsapp_falls_silent_without_a_goodbye(gateway: Gateway) -> None:
 @pytest.mark.timeout(300)
 def test_chromium_is_killed_while_whatsapp_is_away(gateway: Gateway) -> None:
     witness = Witness(gateway)
-    away = fault(gateway, "away")
+    away = gateway.fault("away")
     told(gateway, "WhatsApp is out of reach")
     ids = queue_up(gateway, "under a dead sky")
     os.kill(witness.pids["chromium-default"], signal.SIGKILL)
@@ -186,10 +159,10 @@ def test_chromium_is_killed_while_whatsapp_is_away(gateway: Gateway) -> None:
     successor = gateway.pid("chromium-default")
     end = time.monotonic() + 50  # longer than every rung's patience: here it would climb
     while time.monotonic() < end:
-        assert "WhatsApp Web cannot be loaded" in session(gateway)["complaints"][0]
+        assert "WhatsApp Web cannot be loaded" in gateway.session()["complaints"][0]
         time.sleep(0.5)
     assert {name: gateway.pid(name) for name in PROGRAMS} == witness.pids | {"chromium-default": successor}, "it died once, by our hand"
-    heal(gateway, away)
+    gateway.heal(away)
     back = time.monotonic()
     delivered(gateway, ids)
     gateway.healthy()
@@ -200,18 +173,18 @@ def test_chromium_is_killed_while_whatsapp_is_away(gateway: Gateway) -> None:
 
 def test_a_dialog_over_the_page(gateway: Gateway) -> None:
     witness = Witness(gateway)
-    fault(gateway, "modal")  # "What's new": its button is known
+    gateway.fault("modal")  # "What's new": its button is known
     until("it was dismissed", lambda: not gateway.sandbox.get("/control/state")["faults"])
-    strange = fault(gateway, "modal", title="Something nobody has seen before", button="Log out")
-    remark = until("it is said", lambda: session(gateway)["remarks"])[0]
+    strange = gateway.fault("modal", title="Something nobody has seen before", button="Log out")
+    remark = until("it is said", lambda: gateway.session()["remarks"])[0]
     assert "Something nobody has seen before" in remark and "screenshot" in remark
     ids = queue_up(gateway, "under the dialog")
     delivered(gateway, ids)
-    said, typed = health(gateway), status(gateway)
+    said, typed = gateway.health(), status(gateway)
     assert said["session_health"] and said["sessions"][0]["complaints"] == [], "it hinders no message, so it is no illness"
     assert typed.returncode == 0 and remark in typed.stdout
-    heal(gateway, strange)
-    until("and then no more", lambda: not session(gateway)["remarks"])
+    gateway.heal(strange)
+    until("and then no more", lambda: not gateway.session()["remarks"])
     witness.nobody_died()
     assert witness.tried() == []
 
@@ -220,10 +193,10 @@ def test_another_window_takes_our_place(gateway: Gateway) -> None:
     witness = Witness(gateway)
     ids: dict[str, str] = {}
     for _ in range(8):  # the first is taken back at once, the others after pauses that grow, until one is long enough to be seen
-        fault(gateway, "conflict")
-        until("it is noticed", lambda: not health(gateway)["session_health"], 10)
+        gateway.fault("conflict")
+        until("it is noticed", lambda: not gateway.health()["session_health"], 10)
         ids |= queue_up(gateway, "while another window is open", 5)
-        if any("end that one" in c for c in session(gateway)["complaints"]):
+        if any("end that one" in c for c in gateway.session()["complaints"]):
             break
         gateway.healthy()
     told(gateway, "open in another window", "times lately", "end that one", seconds=3)
@@ -234,7 +207,7 @@ def test_another_window_takes_our_place(gateway: Gateway) -> None:
 
 def test_logged_out_elsewhere(gateway: Gateway) -> None:
     witness = Witness(gateway)
-    fault(gateway, "logged_out")
+    gateway.fault("logged_out")
     words = ("was logged out", "scan the QR code", "is kept")
     told(gateway, *words)
     ids = queue_up(gateway, "while logged out")
@@ -249,13 +222,13 @@ def test_logged_out_elsewhere(gateway: Gateway) -> None:
 
 def test_a_passkey_is_asked_for(gateway: Gateway) -> None:
     gateway.sandbox.post("/control/settings", {"passkey_after_scan": True})
-    fault(gateway, "logged_out")
+    gateway.fault("logged_out")
     told(gateway, "was logged out")
     witness = Witness(gateway)
     until("the phone scans", lambda: gateway.sandbox.post("/control/scan"))
     words = ("passkey", "fingerprint", "Passkeys", "scan again", "is kept")
     told(gateway, *words)
-    assert session(gateway)["state"] == "awaiting_passkey"
+    assert gateway.session()["state"] == "awaiting_passkey"
     ids = queue_up(gateway, "while the passkey is awaited")
     watched(gateway, *words)
     witness.nobody_died()

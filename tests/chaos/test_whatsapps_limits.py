@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from gateway_rig import SENT, Gateway, until
@@ -15,22 +14,11 @@ FAILING = 60.0
 _numbers = itertools.count(1)
 
 
-@pytest.fixture(scope="module")
-def gateway() -> Iterator[Gateway]:
-    with Gateway() as g:
-        g.link()
-        yield g
-
-
 @pytest.fixture(autouse=True)
-def story(request: pytest.FixtureRequest, gateway: Gateway) -> Iterator[None]:
-    failed = request.session.testsfailed
+def in_service(gateway: Gateway, story: None) -> Iterator[None]:
     gateway.healthy()
     yield
-    for fault_ in gateway.sandbox.get("/control/state")["faults"]:
-        gateway.sandbox.delete(f"/control/faults/{fault_['id']}")
-    if request.session.testsfailed > failed:
-        gateway.print_story()
+    gateway.heal()
 
 
 def known(gateway: Gateway) -> str:
@@ -40,17 +28,9 @@ def known(gateway: Gateway) -> str:
     return number
 
 
-def fault(gateway: Gateway, kind: str, **more: object) -> str:
-    return str(gateway.sandbox.post("/control/faults", {"kind": kind, **more})["id"])
-
-
-def session(gateway: Gateway) -> dict[str, Any]:
-    return dict(gateway.api.get("/api/sessions")["sessions"][0])
-
-
 def test_look_ups_that_fail_under_load_fail_no_message(gateway: Gateway) -> None:
     old = known(gateway)
-    fault(gateway, "lookup_fails", seconds=FAILING)
+    gateway.fault("lookup_fails", seconds=FAILING)
     begun, ids, slowest = time.monotonic(), {}, 0.0
     for n in itertools.count():
         if time.monotonic() - begun > FAILING:
@@ -72,9 +52,9 @@ def test_look_ups_that_fail_under_load_fail_no_message(gateway: Gateway) -> None
 def test_a_restricted_account_fails_nothing_and_drains_when_it_ends(gateway: Gateway) -> None:
     old = known(gateway)
     nacked = gateway.sandbox.get("/control/summary")["nacked"]
-    restriction = fault(gateway, "nack", code=463, match="stranger")
+    restriction = gateway.fault("nack", code=463, match="stranger")
     ids = {f"stranger {n}": gateway.send(f"stranger {n}", f"4915553{n:03d}") for n in range(12)}
-    until("it is known", lambda: session(gateway)["restricted_until"])
+    until("it is known", lambda: gateway.session()["restricted_until"])
     begun = time.monotonic()
     for n in range(10):
         ids[f"friend {n}"] = gateway.send(f"friend {n}", old)
@@ -89,7 +69,7 @@ def test_a_restricted_account_fails_nothing_and_drains_when_it_ends(gateway: Gat
     verdict = gateway.verdict(ids, 120)
     assert verdict.clean, verdict
     print(f"{verdict}; {refused} stanzas refused; drained after {time.monotonic() - begun:.1f} s")
-    assert session(gateway)["restricted_until"] is None
+    assert gateway.session()["restricted_until"] is None
     gateway.healthy()
 
 

@@ -17,7 +17,7 @@ from gateway.store.database import room
 
 @contextlib.contextmanager
 def small_disk(at: Path, size: int) -> Iterator[None]:
-    """An ext4 of so many bytes mounted at the directory; skips where this machine does not let us mount."""
+    """An ext4 of so many bytes mounted at the directory; fails where this machine does not let us mount."""
     image = at.with_name(f"{at.name}.img")
     try:
         with image.open("wb") as file:
@@ -25,7 +25,7 @@ def small_disk(at: Path, size: int) -> Iterator[None]:
         subprocess.run(["mkfs.ext4", "-q", "-m", "0", "-E", "lazy_itable_init=0", str(image)], check=True)
         mounted = subprocess.run(["mount", "-o", "loop", str(image), str(at)], capture_output=True, text=True)
         if mounted.returncode:
-            pytest.skip(f"a small file system cannot be mounted here (needs root and loop devices): {mounted.stderr.strip()}")
+            pytest.fail(f"a small file system cannot be mounted here (needs root and loop devices): {mounted.stderr.strip()}")
         try:
             at.chmod(0o700)
             yield

@@ -127,6 +127,23 @@ class Gateway:
     def healthy(self, seconds: float = 30.0) -> None:
         until("session_health", lambda: self.api.get("/api/health")["session_health"], seconds)
 
+    # -- what a tester does
+    def health(self) -> dict[str, Any]:
+        return dict(self.api.get("/api/health"))
+
+    def session(self) -> dict[str, Any]:
+        """The session as health shows it."""
+        return dict(self.health()["sessions"][0])
+
+    def fault(self, kind: str, **more: object) -> str:
+        """Something goes wrong at the sandbox; its id, for heal()."""
+        return str(self.sandbox.post("/control/faults", {"kind": kind, **more})["id"])
+
+    def heal(self, *ids: str) -> None:
+        """End these faults; without any, all."""
+        for id_ in ids or [one["id"] for one in self.sandbox.get("/control/state")["faults"]]:
+            self.sandbox.delete(f"/control/faults/{id_}")
+
     # -- messages
     def send(self, body: str, to: str = "4915550001") -> str:
         return str(self.api.post("/api/messages", {"to": to, "text": body})["id"])

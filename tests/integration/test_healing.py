@@ -6,26 +6,12 @@ import os
 import signal
 import statistics
 import time
-from collections.abc import Iterator
 
 import psutil
 import pytest
 from gateway_rig import Gateway, until
 
-
-@pytest.fixture(scope="module")
-def gateway() -> Iterator[Gateway]:
-    with Gateway() as g:
-        g.link()
-        yield g
-
-
-@pytest.fixture(autouse=True)
-def story(request: pytest.FixtureRequest, gateway: Gateway) -> Iterator[None]:
-    failed = request.session.testsfailed
-    yield
-    if request.session.testsfailed > failed:
-        gateway.print_story()
+pytestmark = pytest.mark.usefixtures("story")
 
 
 def test_a_frozen_browser_is_killed_and_respawned_through_supervisor_and_the_queue_goes_on(gateway: Gateway) -> None:

@@ -19,13 +19,10 @@ import pytest
 from gateway import process
 from gateway import slot as slots
 from gateway.browser import incarnation
-from gateway.executable import Unusable, find_chromium
+from gateway.executable import find_chromium
 from gateway.settings import Settings
 
-try:
-    CHROMIUM = find_chromium(Path(os.environ["GATEWAY_CHROMIUM"]) if "GATEWAY_CHROMIUM" in os.environ else None)
-except Unusable as error:  # pragma: no cover
-    pytest.skip(str(error), allow_module_level=True)
+CHROMIUM = find_chromium(Path(os.environ["GATEWAY_CHROMIUM"]) if "GATEWAY_CHROMIUM" in os.environ else None)
 
 START = "import sys; from gateway.browser.chromium import main; from gateway.settings import load; sys.exit(main(load(), 'default'))"
 

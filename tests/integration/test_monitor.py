@@ -11,22 +11,13 @@ import signal
 import subprocess
 import termios
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from gateway_rig import GATEWAY, Gateway, until
 
 ROOT = Path(__file__).parent.parent.parent
 MONITOR = [str(ROOT / "monitor.sh")]
 ALTERNATE_SCREEN, LEFT, CURSOR_SHOWN = b"\x1b[?1049h", b"\x1b[?1049l", b"\x1b[?25h"
-
-
-@pytest.fixture(scope="module")
-def gateway() -> Iterator[Gateway]:
-    with Gateway() as g:
-        g.link()
-        yield g
 
 
 def typed(gateway: Gateway, *words: str) -> subprocess.CompletedProcess[str]:
