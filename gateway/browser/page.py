@@ -226,11 +226,19 @@ class Page:
 
 
 class _Connection(Connection):  # type: ignore[misc]  # pyppeteer has no types
-    """pyppeteer's, with an owner for every future.
+    """pyppeteer's, with an owner for every future, and an end that always reaches the sessions.
 
     A session sends each call inside of another one, whose future it throws away. When the connection
     ends both are rejected: the call's reaches its caller as a PageError, the other one nobody.
+
+    A send that meets a dead socket resolves its own future and leaves it in the table, where the loop
+    that rejects the others stumbles over it, before it has told the sessions that they are closed.
     """
+
+    async def _on_close(self) -> None:
+        for id in [id for id, future in self._callbacks.items() if future.done()]:
+            del self._callbacks[id]
+        await super()._on_close()
 
     def send(self, method: str, params: dict[str, Any] | None = None) -> Awaitable[Any]:
         future: Awaitable[Any] = super().send(method, params)

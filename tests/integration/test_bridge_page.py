@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from host_rig import SESSION, HostRig, until
+from pyppeteer.errors import NetworkError
 
 from gateway.browser.bridge import Bridge, Refused, Report
 from gateway.browser.endpoint import NotYet, find_endpoint
@@ -262,6 +263,21 @@ async def test_one_call_timed_out_and_another_pending_when_chromium_dies(rig: Pa
     took = time.monotonic() - begun
     print(f"the pending call ended {took * 1000:.0f} ms after the kill")
     assert took < 1.0
+    with pytest.raises(Gone, match=r"Session closed\. Most likely the page has been closed\."):
+        await page.evaluate("1", 5.0)
+
+
+async def test_a_send_that_meets_the_dead_socket_leaves_no_call_behind(rig: PageRig, page: Page) -> None:
+    """pyppeteer resolves the future of such a send, and then stumbles over it before it has told its sessions of the end."""
+    session = page._session
+    assert session is not None
+    pending = session.send("Runtime.evaluate", {"expression": "new Promise(() => {})", "awaitPromise": True})
+    os.killpg(page.endpoint.launch.pid, signal.SIGKILL)
+    while not page.lost.done():
+        page._in_passing("Runtime.evaluate", {"expression": "1"})
+        await asyncio.sleep(0)
+    with pytest.raises(NetworkError, match="Target closed"):
+        await asyncio.wait_for(pending, 1.0)
     with pytest.raises(Gone, match=r"Session closed\. Most likely the page has been closed\."):
         await page.evaluate("1", 5.0)
 
