@@ -13,9 +13,10 @@ import hmac
 import ipaddress
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Protocol
 
-from aiohttp import web
-from aiohttp.http import HttpVersion11
+from aiohttp.http import HttpVersion, HttpVersion11
+from multidict import CIMultiDictProxy
 
 from gateway.api.errors import Problem
 from gateway.settings import Settings, split_address
@@ -46,7 +47,22 @@ class Keys:
         return cls(api.encode() if api else None, metrics.encode() if metrics else None, scope)
 
 
-def admit(request: web.Request, keys: Keys) -> None:
+class Head(Protocol):
+    """What the rule looks at: of a request of aiohttp's, or of its head alone."""
+
+    @property
+    def method(self) -> str: ...
+    @property
+    def path(self) -> str: ...
+    @property
+    def version(self) -> HttpVersion: ...
+    @property
+    def headers(self) -> CIMultiDictProxy[str]: ...
+    @property
+    def raw_headers(self) -> tuple[tuple[bytes, bytes], ...]: ...
+
+
+def admit(request: Head, keys: Keys) -> None:
     """Let the request through, or raise the Problem that answers it."""
     if request.path in PROBES and request.method in ("GET", "HEAD"):
         return
@@ -56,7 +72,7 @@ def admit(request: web.Request, keys: Keys) -> None:
         _with_key(request, keys.api, keys.metrics)
 
 
-def _with_key(request: web.Request, api: bytes, metrics: bytes | None) -> None:
+def _with_key(request: Head, api: bytes, metrics: bytes | None) -> None:
     given = _given(request)
     if given is None:
         raise Problem(401, "key_missing", "a key is needed: send it as `Authorization: Bearer <key>` or `X-Api-Key: <key>`")
@@ -69,7 +85,7 @@ def _with_key(request: web.Request, api: bytes, metrics: bytes | None) -> None:
     raise Problem(401, "key_unknown", "this key is not the gateway's: compare it with GATEWAY_API_KEY")
 
 
-def _given(request: web.Request) -> bytes | None:
+def _given(request: Head) -> bytes | None:
     """The key that the request brings, however it brings it."""
     named = request.headers.get("X-Api-Key")
     if named is not None:
@@ -85,14 +101,14 @@ def _given(request: web.Request) -> bytes | None:
     return None
 
 
-def challenge(request: web.Request) -> str:
+def challenge(request: Head) -> str:
     """WWW-Authenticate for a 401: the docs, opened by a person, let the browser ask for the key."""
     if request.method == "GET" and request.path.startswith(DOCS):
         return 'Basic realm="WhatsApp gateway: any name, the API key as password", charset="UTF-8"'
     return 'Bearer realm="WhatsApp gateway"'
 
 
-def _only_this_machine(request: web.Request) -> None:
+def _only_this_machine(request: Head) -> None:
     headers = request.headers
     if request.version < HttpVersion11:
         raise _turned_away("http_1_0", "HTTP/1.0 is how proxies speak, and no key is set")

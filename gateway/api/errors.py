@@ -6,6 +6,7 @@ import itertools
 import re
 import secrets
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
 
 from aiohttp import web
@@ -14,7 +15,7 @@ from pydantic_core import to_json
 
 from gateway.store.database import Full, Locked
 from gateway.store.errors import AlreadyRunning, Conflict, IdempotencyConflict, NotFound, QueueLimit
-from gateway.store.writer import QueueFull
+from gateway.store.writer import Closed, QueueFull
 
 #: HTTP status → the `type` that clients switch on; `code` says it finer.
 TYPES = {
@@ -42,6 +43,16 @@ _PROCESS = secrets.token_hex(5)
 _NUMBERS = itertools.count(1)
 #: A field's name as we would write one; anything else may be the text of a message that went astray.
 _FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,39}")
+
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+#: Headers of every answer: a browser shall not guess what it is, and no page of another origin shall read it.
+ALWAYS = {"X-Content-Type-Options": "nosniff", "Cross-Origin-Resource-Policy": "same-origin"}
+
+
+def request_id_of(given: str | None) -> str:
+    """The X-Request-Id that a request brings, if it is fit to be logged; else a new one."""
+    return given if given is not None and _REQUEST_ID.fullmatch(given) else new_request_id()
 
 
 def new_request_id() -> str:
@@ -78,10 +89,19 @@ def answer(problem: Problem, request_id: str, headers: Mapping[str, str] | None 
     }
     response = web.Response(status=problem.status, body=to_json(body), content_type="application/json", headers=headers)
     response.headers["X-Request-Id"] = request_id
-    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers.update(ALWAYS)
     if problem.retry_after is not None:
         response.headers["Retry-After"] = str(problem.retry_after)
     return response
+
+
+def written_out(problem: Problem, request_id: str, *, close: bool) -> bytes:
+    """The whole answer as bytes, for where there is no request of aiohttp's to answer. `close`: it is the connection's last."""
+    response = answer(problem, request_id)
+    body = response.body
+    assert isinstance(body, bytes)
+    head = [f"HTTP/1.1 {problem.status} {HTTPStatus(problem.status).phrase}", *(f"{k}: {v}" for k, v in response.headers.items())]
+    return "\r\n".join([*head, f"Content-Length: {len(body)}", *(["Connection: close"] if close else []), "", ""]).encode() + body
 
 
 def field_problem(field: str, sentence: str, code: str = "field_invalid") -> Problem:
@@ -117,6 +137,8 @@ def of_store(error: Exception) -> Problem | None:
             return Problem(503, "database_locked", "another process holds the database; nothing was accepted: try again", retry_after=2)
         case Full():
             return disk_full()
+        case Closed():
+            return Problem(503, "stopping", f"the gateway is going down: {error}", retry_after=5)
     return None
 
 
@@ -129,9 +151,7 @@ def disk_full() -> Problem:
 
 def broken_body() -> Problem:
     """400: the body ends or is cut up otherwise than its headers say."""
-    return Problem(
-        400, "body_broken", "the body is not what Content-Length or Transfer-Encoding say: let an HTTP library write both"
-    )
+    return Problem(400, "body_broken", "the body is not what Content-Length or Transfer-Encoding say: let an HTTP library write both")
 
 
 def internal() -> Problem:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import structlog
 from aiohttp import web
 
@@ -11,10 +9,9 @@ from gateway.api import bodies, events, health, messages, metrics, queue, recove
 from gateway.api.auth import admit, challenge
 from gateway.api.context import CONTEXT, Context
 from gateway.api.docs import add_docs
-from gateway.api.errors import Problem, answer, internal, new_request_id, of_http, of_store
+from gateway.api.errors import ALWAYS, Problem, answer, internal, of_http, of_store, request_id_of
 from gateway.api.openapi import document
 from gateway.api.operations import BATCH_BODY_LIMIT, Handler, Operation, raw_body
-from gateway.store.writer import Closed
 
 log = structlog.get_logger()
 
@@ -28,8 +25,6 @@ OPERATIONS: list[Operation] = [
     *metrics.operations.all,
     *events.operations.all,
 ]
-
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 def make_app(context: Context) -> web.Application:
@@ -47,8 +42,7 @@ def make_app(context: Context) -> web.Application:
 @web.middleware
 async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Whatever comes in passes here: key, media type; and every error leaves in the one shape."""
-    given = request.headers.get("X-Request-Id")
-    request_id = given if given is not None and _REQUEST_ID.fullmatch(given) else new_request_id()
+    request_id = request_id_of(request.headers.get("X-Request-Id"))
     try:
         admit(request, request.app[CONTEXT].keys)
         if request.body_exists and request.content_type != "application/json":
@@ -62,16 +56,12 @@ async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
         response = answer(
             of_http(error, request.method), request_id, {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
         )
-    except Closed as error:
-        response = answer(Problem(503, "stopping", f"the gateway is going down: {error}", retry_after=5), request_id)
     except Exception as error:
         response = _unforeseen(request, error, request_id)
     finally:
         bodies.release(request)
-    headers = response.headers
-    headers["X-Request-Id"] = request_id
-    headers["X-Content-Type-Options"] = "nosniff"
-    headers["Cross-Origin-Resource-Policy"] = "same-origin"
+    response.headers["X-Request-Id"] = request_id
+    response.headers.update(ALWAYS)
     return response
 
 

@@ -10,6 +10,7 @@ import asyncio
 import sqlite3
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 from gateway.settings import Settings
 from gateway.store import intake
@@ -24,12 +25,21 @@ ROUND = 300
 LIMIT = 10_000
 
 
+#: Called once, with what became of a request: None if there is no room, an exception if it was refused or nothing happened.
+Reply = Callable[[Outcome | Exception | None], None]
+
+
+class _Waiting(NamedTuple):
+    request: Request
+    reply: Reply
+
+
 class Intake:
     """run() it in a task. `has_room` says whether the disk has room for new messages, `now` is the wall clock."""
 
     def __init__(self, settings: Settings, writer: Writer, has_room: Callable[[], bool], now: Callable[[], float]) -> None:
         self._settings, self._writer, self._has_room, self._now = settings, writer, has_room, now
-        self._waiting: list[tuple[Request, asyncio.Future[Outcome | None]]] = []
+        self._waiting: list[_Waiting] = []
         self._some = asyncio.Event()
 
     async def accept(self, request: Request) -> Accepted | None:
@@ -37,28 +47,43 @@ class Intake:
 
         Raises IdempotencyConflict, QueueLimit, NotFound, Locked, Full, QueueFull.
         """
-        if len(self._waiting) >= LIMIT:
-            raise QueueFull(f"{LIMIT} requests wait for the database")
-        future: asyncio.Future[Outcome | None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((request, future))
-        self._some.set()
+        future: asyncio.Future[Outcome | Exception | None] = asyncio.get_running_loop().create_future()
+
+        def reply(outcome: Outcome | Exception | None) -> None:
+            if not future.done():  # its caller was cancelled
+                future.set_result(outcome)
+
+        self.submit(request, reply)
         outcome = await future
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
+
+    def submit(self, request: Request, reply: Reply) -> None:
+        """The same without a task that waits: `reply` gets what accept() would return or raise, after commit and sync. Raises QueueFull."""
+        if len(self._waiting) >= LIMIT:
+            raise QueueFull(f"{LIMIT} requests wait for the database")
+        self._waiting.append(_Waiting(request, reply))
+        self._some.set()
 
     async def run(self) -> None:
         """Write rounds for ever; when cancelled, whoever still waits is told so."""
         try:
             while True:
                 await self._some.wait()
+                await self._settle()
                 await self._write(self._gather())
         finally:
-            for _, future in self._waiting:
-                if not future.done():
-                    future.set_exception(Closed("the gateway is going down"))
+            _refuse(self._waiting, Closed("the gateway is going down"))
 
-    def _gather(self) -> list[tuple[Request, asyncio.Future[Outcome | None]]]:
+    async def _settle(self) -> None:
+        """Let what has arrived at the sockets come in first."""
+        before = 0
+        while before < len(self._waiting) < ROUND:
+            before = len(self._waiting)
+            await asyncio.sleep(0)
+
+    def _gather(self) -> list[_Waiting]:
         messages = count = 0
         for request, _ in self._waiting:
             messages += len(request.drafts)
@@ -70,7 +95,7 @@ class Intake:
             self._some.clear()
         return gathered
 
-    async def _write(self, gathered: list[tuple[Request, asyncio.Future[Outcome | None]]]) -> None:
+    async def _write(self, gathered: list[_Waiting]) -> None:
         requests = [request for request, _ in gathered]
         names = {f"browser-{draft.session}" for request in requests for draft in request.drafts}
         try:
@@ -87,15 +112,13 @@ class Intake:
             for one in gathered:
                 await self._write([one])
         else:
-            for (_, future), outcome in zip(gathered, outcomes, strict=True):
-                if not future.done():
-                    future.set_result(outcome)
+            for waiting, outcome in zip(gathered, outcomes, strict=True):
+                waiting.reply(outcome)
 
     def _op(self, requests: list[Request], room: bool, conn: sqlite3.Connection) -> list[Outcome | None]:
         return intake.accept_all(conn, requests=requests, now=self._now(), queue_limit=self._settings.queue_limit, room=room)
 
 
-def _refuse(gathered: list[tuple[Request, asyncio.Future[Outcome | None]]], error: Exception) -> None:
-    for _, future in gathered:
-        if not future.done():
-            future.set_exception(error)
+def _refuse(gathered: list[_Waiting], error: Exception) -> None:
+    for waiting in gathered:
+        waiting.reply(error)

@@ -8,6 +8,7 @@ import re
 from contextlib import suppress
 
 from aiohttp import web
+from multidict import CIMultiDictProxy
 from pydantic_core import to_json
 
 from gateway.api import answers, schema
@@ -57,17 +58,16 @@ async def send_message(request: web.Request) -> web.Response:
     WhatsApp's server has it; 202 with the state of then if that takes longer, or if the message became a dead letter.
     """
     context = context_of(request)
-    key, seconds = _idempotency_key(request), _seconds_to_wait(request)
-    message = await body(request, schema.MessageIn)
-    draft = _draft(message, context, "")
-    accepted = await _accept(context, [draft], key, b"one")
+    key, seconds = idempotency_key(request.headers), _seconds_to_wait(request)
+    draft = draft_of(await body(request, schema.MessageIn), context)
+    accepted = await _accept(context, single(context, draft, key))
     id = accepted.ids[0]
     headers = {"Location": f"/api/messages/{id}"}
     if seconds > 0:
         return await _answer_when_sent(context, id, accepted.repeated, seconds, headers)
     if accepted.repeated:
         return json_answer(_accepted_out(await _message(context, id), repeated=True), 202, headers)
-    return json_answer(_fresh(id, draft), 202, headers)
+    return json_answer(fresh(id, draft), 202, headers)
 
 
 @operations.post(
@@ -83,10 +83,10 @@ async def send_batch(request: web.Request) -> web.Response:
     All are accepted, or none: one wrong recipient refuses the whole batch and says which. One Idempotency-Key covers it all.
     """
     context = context_of(request)
-    key = _idempotency_key(request)
+    key = idempotency_key(request.headers)
     batch = await body(request, schema.BatchIn, BATCH_BODY_LIMIT)
-    drafts = [_draft(message, context, f"messages.{i}.") for i, message in enumerate(batch.messages)]
-    accepted = await _accept(context, drafts, key, b"batch")
+    drafts = [draft_of(message, context, f"messages.{i}.") for i, message in enumerate(batch.messages)]
+    accepted = await _accept(context, _request(context, drafts, key, b"batch"))
     items = [answers.BatchItem(id=id, status="queued") for id in accepted.ids]
     if accepted.repeated:
         found = await context.read(lambda conn: [outbox.get(conn, id) for id in accepted.ids])
@@ -162,8 +162,9 @@ async def requeue_message(request: web.Request) -> web.Response:
     return json_answer(_accepted_out(await _message(context, id)), 202)
 
 
-def _idempotency_key(request: web.Request) -> str | None:
-    given = request.headers.getall("Idempotency-Key", [])
+def idempotency_key(headers: CIMultiDictProxy[str]) -> str | None:
+    """The request's key, None without one. Raises Problem."""
+    given = headers.getall("Idempotency-Key", [])
     if not given:
         return None
     if len(given) > 1 or _KEY.fullmatch(given[0]) is None:
@@ -184,7 +185,8 @@ def _address(text: str, context: Context, field: str) -> str:
         raise field_problem(field, str(error), "recipient_invalid") from None
 
 
-def _draft(message: schema.MessageIn, context: Context, prefix: str) -> Draft:
+def draft_of(message: schema.MessageIn, context: Context, prefix: str = "") -> Draft:
+    """The message as the store takes it; `prefix` is put before the field's name in a refusal. Raises Problem."""
     address = _address(message.to, context, f"{prefix}to")
     if message.recipient_type is not None and (message.recipient_type == "group") != address.endswith("@g.us"):
         raise field_problem(f"{prefix}recipient_type", "does not fit `to`: a group's address ends in @g.us")
@@ -209,13 +211,21 @@ def fingerprint(drafts: list[Draft], kind: bytes) -> bytes:
     return hashlib.sha256(kind + b"\0" + to_json(rows)).digest()
 
 
-async def _accept(context: Context, drafts: list[Draft], key: str | None, kind: bytes) -> Accepted:
-    """Accept, together with what comes at the same time. A repeat is answered even where nothing new is taken."""
-    settings, scope = context.settings, context.keys.scope
+def single(context: Context, draft: Draft, key: str | None) -> Request:
+    """The request for one message."""
+    return _request(context, [draft], key, b"one")
+
+
+def _request(context: Context, drafts: list[Draft], key: str | None, kind: bytes) -> Request:
     mark = fingerprint(drafts, kind) if key is not None else b""
-    if settings.message_ttl:  # after the fingerprint: a changed setting makes no other body
-        drafts = [d if d.ttl is not None else _with_ttl(d, settings.message_ttl) for d in drafts]
-    accepted = await context.intake.accept(Request(drafts, scope, key, mark))
+    if ttl := context.settings.message_ttl:  # after the fingerprint: a changed setting makes no other body
+        drafts = [d if d.ttl is not None else _with_ttl(d, ttl) for d in drafts]
+    return Request(drafts, context.keys.scope, key, mark)
+
+
+async def _accept(context: Context, request: Request) -> Accepted:
+    """Accept, together with what comes at the same time. A repeat is answered even where nothing new is taken."""
+    accepted = await context.intake.accept(request)
     if accepted is None:
         raise disk_full()
     return accepted
@@ -249,7 +259,7 @@ async def _answer_when_sent(context: Context, id: str, repeated: bool, seconds: 
                     await event.wait()
 
 
-def _fresh(id: str, draft: Draft) -> dict[str, object]:
+def fresh(id: str, draft: Draft) -> dict[str, object]:
     """answers.Accepted of a message that was just accepted, written out: this is the one answer that has to be fast."""
     recipient = {"address": draft.address, "wa_id": None}
     return {

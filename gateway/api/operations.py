@@ -115,7 +115,11 @@ async def raw_body(request: web.Request, limit: int = BODY_LIMIT) -> bytes | byt
 
 async def body(request: web.Request, model: type[BodyT], limit: int = BODY_LIMIT) -> BodyT:
     """The body, validated; a missing one counts as {}. Raises Problem."""
-    raw = await raw_body(request, limit)
+    return parsed(await raw_body(request, limit), model)
+
+
+def parsed(raw: bytes | bytearray, model: type[BodyT]) -> BodyT:
+    """What a body says, validated; an empty one counts as {}. Raises Problem."""
     bodies.countable(raw)
     try:
         found = model.model_validate_json(raw or b"{}")

@@ -26,7 +26,10 @@ from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
 from aiohttp.web_request import BaseRequest
 
-from gateway.api.errors import Problem, answer, broken_body, internal, new_request_id, of_http
+from gateway.api.bodies import SMALL
+from gateway.api.context import CONTEXT
+from gateway.api.errors import Problem, answer, broken_body, internal, new_request_id, of_http, written_out
+from gateway.api.express import Express
 
 log = structlog.get_logger()
 
@@ -87,7 +90,7 @@ def connections_limit() -> int:
 class Connection(RequestHandler):
     """One connection."""
 
-    __slots__ = ("_body", "_doors", "_head_bytes", "_head_timer")
+    __slots__ = ("_body", "_doors", "_express", "_head_bytes", "_head_timer")
 
     def __init__(self, doors: Doors, **options: Any) -> None:
         super().__init__(doors, **options)
@@ -95,6 +98,7 @@ class Connection(RequestHandler):
         self._body: StreamReader = EMPTY_PAYLOAD  # of the request that came last
         self._head_bytes = 0
         self._head_timer: asyncio.TimerHandle | None = None
+        self._express = False  # the request at the front of _messages has gone the short way, and its answer is not there yet
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         if self._doors.full:
@@ -108,14 +112,52 @@ class Connection(RequestHandler):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        waiter, self._waiter = self._waiter, None  # aiohttp wakes its task for whatever comes; here the short way is tried before
         super().data_received(data)
+        self._waiter = waiter
         if self._messages:
             self._came(*self._messages[-1])
-        waiter = self._waiter
-        if waiter is not None and data and not self._messages and not waiter.done():  # it made no request: a part of a head
+        idle = waiter is not None and not waiter.done()
+        if idle and data and not self._messages:  # it made no request: a part of a head
             self._part_of_head(len(data))
         elif self._head_timer is not None:
             self._head_complete()
+        if idle and self._messages and not self._express:
+            self._next()
+
+    def _next(self) -> None:
+        """Begin with the request at the front, while aiohttp's task sleeps."""
+        message, body = self._messages[0]
+        if not isinstance(message, _ErrInfo) and self._whole(body) and self._doors.express.take(message, body._buffer[0], self._answered):
+            self._express = self._request_in_progress = True  # a stop waits for it
+        elif self._waiter is not None:
+            self._waiter.set_result(None)
+
+    def _whole(self, body: StreamReader) -> bool:
+        """Whether the body is there in one small piece, and nothing is stuck on either side."""
+        if self._paused or self._buffer_paused or body is EMPTY_PAYLOAD:
+            return False
+        return body.is_eof() and body.exception() is None and len(body._buffer) == 1 and body.total_bytes < SMALL
+
+    def _answered(self, answer: bytes | None) -> None:
+        """The short way's answer; None: the request has to go the usual way after all."""
+        self._express = self._request_in_progress = False
+        self._next_keepalive_close_time = self._loop.time() + IDLE_TIMEOUT
+        if self._handler_waiter is not None and not self._handler_waiter.done():
+            self._handler_waiter.set_result(None)
+        if self.transport is None or self.transport.is_closing() or self._parser is None:
+            return
+        idle = self._waiter is not None and not self._waiter.done()
+        if answer is not None:
+            self._messages.popleft()
+            self._parser.message_consumed()
+            self.transport.write(answer)
+            if self._messages and idle:
+                self._next()
+        elif self._waiter is not None and idle:
+            self._waiter.set_result(None)
+        if not idle:  # we were told to stop meanwhile
+            self.transport.close()
 
     def _came(self, message: object, body: StreamReader) -> None:
         if not isinstance(message, _ErrInfo):
@@ -123,6 +165,11 @@ class Connection(RequestHandler):
         elif not self._body.is_eof():  # a body broke off: aiohttp leaves who reads it waiting for the rest
             self._body.set_exception(RequestPayloadError("broken"))
             self._body.feed_eof()
+
+    def _process_keepalive(self) -> None:
+        if self._express:  # its task sleeps, but the connection is not idle
+            self._next_keepalive_close_time = self._loop.time() + IDLE_TIMEOUT
+        super()._process_keepalive()
 
     def _part_of_head(self, size: int) -> None:
         self._head_bytes += size
@@ -141,7 +188,7 @@ class Connection(RequestHandler):
     def _refuse(self, problem: Problem) -> None:
         self._head_complete()
         if self.transport is not None:
-            self.transport.write(written_out(problem))
+            self.transport.write(written_out(problem, new_request_id(), close=True))
         self.force_close()
 
     def handle_error(
@@ -165,8 +212,9 @@ class Connection(RequestHandler):
 class Doors(web.Server):
     """The server: makes connections, and counts them. `handle` is the application's."""
 
-    def __init__(self, handle: _Handle, **options: Any) -> None:
+    def __init__(self, handle: _Handle, express: Express, **options: Any) -> None:
         super().__init__(handle, **options)
+        self.express = express
         self._limit = connections_limit()
         self._turned_away = 0
 
@@ -194,7 +242,7 @@ class Doors(web.Server):
             return
         self._turned_away += 1
         busy = f"{self._limit} connections are open already: use fewer, or close those that you do not use"
-        transport.write(written_out(Problem(503, "too_many_connections", busy, retry_after=1)))
+        transport.write(written_out(Problem(503, "too_many_connections", busy, retry_after=1), new_request_id(), close=True))
         if transport.can_write_eof():
             transport.write_eof()
 
@@ -213,6 +261,7 @@ class Runner(web.AppRunner):
         made = await super()._make_server()
         return Doors(
             _in_shape(made.request_handler),
+            Express(self.app[CONTEXT]),
             request_factory=made.request_factory,
             handler_cancellation=made.handler_cancellation,
             loop=made._loop,
@@ -232,12 +281,3 @@ def _in_shape(handle: Any) -> _Handle:
             return answer(of_http(error, request.method), new_request_id())
 
     return handle_in_shape
-
-
-def written_out(problem: Problem) -> bytes:
-    """A whole answer as bytes, for connections on which there is no request to answer."""
-    response = answer(problem, new_request_id())
-    body = response.body
-    assert isinstance(body, bytes)
-    head = [f"HTTP/1.1 {problem.status} {HTTPStatus(problem.status).phrase}", *(f"{k}: {v}" for k, v in response.headers.items())]
-    return "\r\n".join([*head, f"Content-Length: {len(body)}", "Connection: close", "", ""]).encode() + body
