@@ -29,6 +29,7 @@ class RecipientInvalid(ValueError):
     """That is no recipient; the text is a sentence that says what to do."""
 
 
+@lru_cache(maxsize=4096)  # the same people get message after message
 def address_of(text: str, region: str | None = None) -> str:
     """`…@c.us`, `…@lid` or `…@g.us` for what the caller wrote.
 
