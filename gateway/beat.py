@@ -35,6 +35,7 @@ def to_tick(seconds: float) -> float:
     """Seconds, at most so many, until the next whole multiple of them by the boot clock.
 
     What looks once a second waits for it: so a process at rest wakes once, and not for each of its loops by itself.
+    Who reads others' beats does not: they are written at that moment, and would be met half written.
     """
     return seconds - boot_time() % seconds
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import structlog
 
 from gateway.api.context import wall
-from gateway.beat import boot_time
+from gateway.beat import boot_time, to_tick
 from gateway.settings import Settings
 from gateway.store import maintenance, outbox
 from gateway.store.database import Full, Locked, keep_ballast
@@ -40,7 +40,7 @@ class Housekeeping:
     async def run(self) -> None:
         """Keep house for ever. A locked database or a full disk only delays it."""
         while True:
-            await asyncio.sleep(INTERVAL)
+            await asyncio.sleep(to_tick(INTERVAL))
             try:
                 await self.expire()
                 if self._wal_bytes() > WAL:

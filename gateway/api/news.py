@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import structlog
 
-from gateway.beat import boot_time
+from gateway.beat import boot_time, to_tick
 from gateway.store import events
 from gateway.store.doorbell import Bell
 from gateway.store.events import Event
@@ -48,7 +48,7 @@ class News:
     async def run(self) -> None:
         """Look at each ring and each second, for ever."""
         while True:
-            await self._bell.wait(POLL)
+            rang = await self._bell.wait(to_tick(POLL))
             self._changed.set()
             self._changed = asyncio.Event()
             try:
@@ -56,7 +56,8 @@ class News:
             except sqlite3.Error as error:  # a locked or vanished database is told where it is asked; here it is tried again
                 log.warning("The event log cannot be read", error=str(error))
                 await asyncio.sleep(POLL)
-            await asyncio.sleep(REST)
+            if rang:
+                await asyncio.sleep(REST)
 
     async def _look(self) -> None:
         if not self._watched:

@@ -25,6 +25,7 @@ from gateway.browser.page import Broken, Gone, Late, Page, PageError
 from gateway.browser.scripts import Scripts
 from gateway.browser.standing import Standing
 from gateway.browser.translate import for_log
+from gateway.session import State
 from gateway.settings import Settings
 from gateway.store.sessions import Fenced
 
@@ -129,7 +130,7 @@ class Attendant:
                 page.navigated.clear()
                 bridge.generation = None  # nothing is claimed for a document that we have not attached to
             again = await self._round(bridge)
-            pause = PROBE if s.state == "ready" or s.bridge is None else PROBE_EARLY
+            pause = PROBE if s.state is State.READY or s.bridge is None else PROBE_EARLY
             if s.report is not None and not s.report.authenticated and s.report.qr:
                 pause = min(PROBE, 0.5)
             if not again:
@@ -153,17 +154,13 @@ class Attendant:
             self._answered(None, f"the bridge is not in the document: {error}")
             await self._mend(bridge.page)
             return False
-        before = s.report
+        before = None if s.missed else s.report
         self._answered(report, None)
         await self._heed(bridge, report)
-        if before is None or (before.generation, before.mode, before.socket, before.ready) != (
-            report.generation,
-            report.mode,
-            report.socket,
-            report.ready,
-        ):
+        if before is None or _said(before) != _said(report):
             s.stir()
-        s.turns.set()
+        elif s.state is not State.READY:
+            s.turns.set()  # on its way up nothing waits for the lookout
         return False
 
     def _answered(self, report: Report | None, bare: str | None) -> None:
@@ -258,6 +255,11 @@ async def _either(page: Page, timeout: float) -> None:
         await asyncio.wait(ends, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
     finally:
         navigated.cancel()
+
+
+def _said(r: Report) -> tuple[object, ...]:
+    """What a task may have waited for when it changes."""
+    return *_place(r), r.account, r.lid, r.device, r.passkey, r.canary
 
 
 def _place(r: Report) -> tuple[object, ...]:

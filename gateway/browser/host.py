@@ -89,7 +89,7 @@ def _pacer(settings: Settings) -> Pacer:
 
 def _load() -> None:
     """Import all that the work needs: late, so that the lock is waited for without pyppeteer in memory, and before the loop has to beat."""
-    from gateway.browser import attendant, incarnation, keeper, orders, receiver, reconciler, records, resolver, scripts, sender  # noqa: F401
+    from gateway.browser import attendant, incarnation, keeper, lookout, orders, receiver, reconciler, records, resolver, scripts, sender  # noqa: F401
 
 
 async def _until(stop: asyncio.Event) -> None:
@@ -167,6 +167,7 @@ async def _work(
 ) -> None:
     from gateway.browser.attendant import Attendant
     from gateway.browser.keeper import Keeper
+    from gateway.browser.lookout import Lookout
     from gateway.browser.orders import Orders
     from gateway.browser.receiver import Receiver
     from gateway.browser.reconciler import Reconciler
@@ -184,9 +185,10 @@ async def _work(
     receiver = Receiver(settings, standing, records)
     resolver = Resolver(settings, standing, records)
     orders = Orders(standing, records, bell)
+    lookout = Lookout(settings, standing, records, keeper)
     async with asyncio.TaskGroup() as group:
         for task in (
-            attendant.run, attendant.measure, keeper.run, keeper.tick, sender.run, reconciler.run, receiver.run, resolver.run, orders.run,
+            attendant.run, attendant.measure, keeper.run, lookout.run, sender.run, reconciler.run, receiver.run, resolver.run, orders.run,
         ):  # fmt: skip
             group.create_task(task())
 

@@ -1,4 +1,4 @@
-"""Keeps the session's row true to its page: who is logged in, in which state it is, what is overdue."""
+"""Keeps the session's row true to its page: who is logged in, in which state it is."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 
 import structlog
 
-from gateway.beat import boot_time, to_tick
+from gateway.beat import boot_time
 from gateway.browser import incarnation, states
 from gateway.browser.bridge import Report
 from gateway.browser.records import Records
@@ -16,17 +16,10 @@ from gateway.browser.standing import Link, Standing, awakened
 from gateway.process import mask
 from gateway.session import State
 from gateway.settings import Settings
-from gateway.store import outbox, sessions
+from gateway.store import sessions
 from gateway.store.sessions import SessionRow
 
 log = structlog.get_logger()
-
-#: Seconds between two looks where nothing wakes the keeper.
-LOOK = 1.0
-#: Seconds between two looks for back-offs that a clock set back has moved out of reach.
-CLAMP = 60.0
-#: Seconds by which wall clock and boot clock may part before that is looked for at once.
-PARTED = 5.0
 
 
 class Keeper:
@@ -34,27 +27,24 @@ class Keeper:
 
     def __init__(self, settings: Settings, standing: Standing, records: Records) -> None:
         self._settings, self._standing, self._records = settings, standing, records
-        self._clamped_at = -CLAMP
-        self._offset = time.time() - boot_time()
+        self._seen: SessionRow | None = None
 
     async def run(self) -> None:
+        """For ever. Raises Fenced."""
         while True:
             await self._look()
-            await awakened(self._standing.turns, LOOK)
+            await awakened(self._standing.turns)
 
-    async def tick(self) -> None:
-        """What time alone brings: overdue hand-overs, back-offs after a jump of the clock."""
-        while True:
-            await self._overdue()
-            await self._clamp()
-            await asyncio.sleep(to_tick(LOOK))
-
-    # -- the row
+    def has_work(self, row: SessionRow) -> bool:
+        """Whether a look would change anything, now that the session's row is this."""
+        link = self._link(self._standing.report)
+        return row != self._seen or (link is not None and link != self._standing.link) or self._wanted(row) is not row.state
 
     async def _look(self) -> None:
         s = self._standing
         row = await self._records.read(lambda conn: sessions.get(conn, s.session))
         assert row is not None
+        self._seen = row
         s.restricted_until, s.expected_account = row.restricted_until, row.account
         s.unlinked = row.account is None and row.last_account is not None
         link = self._link(s.report)
@@ -63,12 +53,12 @@ class Keeper:
             return
         await self._turn(row)
 
-    async def _turn(self, row: SessionRow) -> None:
+    def _wanted(self, row: SessionRow) -> State:
         s = self._standing
         report, bridge = s.report, s.bridge
         generation = bridge.generation if bridge else None
         settled = s.link is not None and s.link.generation == generation
-        wanted = states.decide(
+        return states.decide(
             row.state,
             report,
             answers=s.answers(boot_time()),
@@ -76,6 +66,9 @@ class Keeper:
             reconciled=s.reconciled is not None and s.reconciled == generation,
             had_account=row.account is not None,
         )
+
+    async def _turn(self, row: SessionRow) -> None:
+        s, wanted = self._standing, self._wanted(row)
         s.state = row.state
         if wanted is row.state:
             return
@@ -127,48 +120,3 @@ class Keeper:
             log.info("Linked", session=s.session, account=mask(whole.account))
         s.stir()
         s.turns.set()
-
-    # -- time
-
-    async def _overdue(self) -> None:
-        s, now = self._standing, time.time()
-        steady = s.synced(boot_time())
-        generation = s.report.generation if s.report and steady is not None else None
-
-        def op(conn: sqlite3.Connection) -> outbox.Overdue:
-            return outbox.overdue(
-                conn, self._records.fence, now=now, send_timeout=self._settings.send_timeout,
-                generation=generation, synced_at=None if steady is None else now - steady,
-            )  # fmt: skip
-
-        waiting = await self._records.read(lambda conn: outbox.unacked(conn, session=s.session))
-        s.oldest_unacked_at, s.given_up = _boot(waiting.oldest, now), waiting.given_up
-        s.last_ack_at = max((at for at in (s.last_ack_at, _boot(waiting.last_ack_at, now)) if at is not None), default=None)
-        if not waiting.count:
-            return
-        late = await self._records.once(op)
-        if late is None:
-            return
-        for message in late.unconfirmed:
-            log.warning("No ack within the send timeout: the outcome is unconfirmed", message=message, session=s.session)
-        for message in late.failed:
-            log.error("Given up: nobody can say whether it was sent", message=message, session=s.session, alert=True)
-        if late.unconfirmed or late.failed:
-            s.doubts.set()
-            s.work.set()
-
-    async def _clamp(self) -> None:
-        now, offset = boot_time(), time.time() - boot_time()
-        if now - self._clamped_at < CLAMP and abs(offset - self._offset) <= PARTED:
-            return
-        largest, gap = self._settings.retry_max_delay, self._settings.chat_interval
-        done = await self._records.once(
-            lambda conn: outbox.clamp_backoff(conn, self._standing.session, time.time(), largest, chat_interval=gap)
-        )
-        if done is not None:
-            self._clamped_at, self._offset = now, offset
-
-
-def _boot(at: float | None, now: float) -> float | None:
-    """A moment of the wall clock, whose `now` is, by the boot clock."""
-    return None if at is None else boot_time() - max(0.0, now - at)

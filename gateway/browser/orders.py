@@ -20,9 +20,7 @@ from gateway.store.doorbell import Bell
 
 log = structlog.get_logger()
 
-#: Seconds between two looks where no bell rings.
-LOOK = 1.0
-#: Seconds between two looks while it rings without end.
+#: Seconds between two looks while the bell rings without end.
 LEAST = 0.05
 SCREENSHOT = 10.0
 
@@ -30,7 +28,6 @@ SCREENSHOT = 10.0
 class Orders:
     def __init__(self, standing: Standing, records: Records, bell: Bell) -> None:
         self._standing, self._records, self._bell = standing, records, bell
-        self._rung = asyncio.Event()
 
     async def run(self) -> None:
         """For ever. Raises Fenced."""
@@ -38,7 +35,7 @@ class Orders:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._listen())
             while True:
-                await awakened(self._rung, LOOK)
+                await awakened(s.orders)
                 taken = await self._records.once(
                     lambda conn: commands.take(conn, target="browser", session=s.session, now=time.time())
                 )
@@ -48,10 +45,11 @@ class Orders:
 
     async def _listen(self) -> None:
         """Somebody committed something: messages for the sender, recipients for the resolver, perhaps a command for us."""
+        s = self._standing
         while True:
-            if await self._bell.wait(LOOK):
-                for event in (self._standing.work, self._standing.names, self._rung):
-                    event.set()
+            await self._bell.wait()
+            for event in (s.work, s.names, s.orders):
+                event.set()
 
     async def _carry_out(self, command: Command) -> None:
         result, error = None, None

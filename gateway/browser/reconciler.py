@@ -25,8 +25,6 @@ from gateway.store.model import Pending
 
 log = structlog.get_logger()
 
-#: Seconds between two rounds while something is in doubt.
-LOOK = 1.0
 #: Seconds after which one that waits is asked for again: at first, and at most.
 AGAIN, AGAIN_MOST = 1.0, 10.0
 #: Messages asked for in one call: each may take the page 5 s for each of its questions at worst.
@@ -57,7 +55,7 @@ class Reconciler:
                     await self._round(bridge, link)
                 except (PageError, Refused) as error:
                     log.info("Reconciling is interrupted", session=s.session, reason=for_log(str(error)))
-            await awakened(s.doubts, LOOK)
+            await awakened(s.doubts)
 
     async def _round(self, bridge: Bridge, link: Link) -> None:
         s = self._standing

@@ -35,7 +35,6 @@ SECOND_QUESTION = 16.0
 FIRST_PAUSE, LONGEST_PAUSE = 2.0, 60.0
 #: Seconds that one look-up may take: two questions of the page and the opening of the chat.
 PATIENCE = 35.0
-LOOK = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +64,7 @@ class Resolver:
                         group.create_task(self._look_up(bridge, one))
                 s.work.set()
             else:
-                await awakened(s.names, LOOK)
+                await awakened(s.names)
 
     def _connected(self) -> bool:
         """Without a line every question would end in an error, and be put off for longer and longer."""

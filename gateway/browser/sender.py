@@ -24,7 +24,7 @@ from gateway.store.model import Claim
 
 log = structlog.get_logger()
 
-#: Seconds that the sender sleeps at most: a lost doorbell costs no more.
+#: Seconds between two looks whether the page is fit to take a message again.
 LOOK = 1.0
 #: Seconds before a hand-over is tried again that failed through no fault of the message.
 BLAMELESS_DELAY = 0.5
@@ -83,7 +83,9 @@ class Sender:
             return None
         claim, due = found
         if claim is None:
-            await awakened(s.work, LOOK if due is None else min(LOOK, max(0.02, due - time.time())))
+            wait = None if due is None else max(0.02, due - time.time())
+            # what is due later than in a second the lookout sees coming, whatever the wall clock does meanwhile
+            await awakened(s.work, wait if wait is not None and wait <= LOOK else None)
             return None
         self.in_hand.add(claim.rowid)
         began = boot_time()

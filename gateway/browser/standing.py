@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from dataclasses import asdict, dataclass, field
 
-from gateway.beat import boot_time, to_tick
+from gateway.beat import boot_time
 from gateway.browser.bridge import Bridge, Report
 from gateway.pacing import Pacer
 from gateway.session import FRESH, ROUND_TRIP, Evidence, State
@@ -63,6 +63,7 @@ class Standing:
     names: asyncio.Event = field(default_factory=asyncio.Event)  #: resolver
     doubts: asyncio.Event = field(default_factory=asyncio.Event)  #: reconciler
     turns: asyncio.Event = field(default_factory=asyncio.Event)  #: keeper
+    orders: asyncio.Event = field(default_factory=asyncio.Event)  #: orders
 
     def stir(self) -> None:
         """Something changed that every task may wait for."""
@@ -126,9 +127,9 @@ class Standing:
         )  # fmt: skip
 
 
-async def awakened(event: asyncio.Event, timeout: float) -> None:
-    """Wait for the event or for `timeout` seconds, and clear it; from a second on, it may be less (to_tick)."""
+async def awakened(event: asyncio.Event, timeout: float | None = None) -> None:
+    """Wait for the event, for at most `timeout` seconds, and clear it."""
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(to_tick(timeout) if timeout >= 1.0 else timeout):
+        async with asyncio.timeout(timeout):
             await event.wait()
     event.clear()

@@ -48,6 +48,12 @@ def ask(conn: sqlite3.Connection, *, session: str, target: Target, kind: str, ar
     return cursor.lastrowid
 
 
+def asked(conn: sqlite3.Connection, *, target: Target, session: str) -> bool:
+    """Whether there is something to take."""
+    query = "SELECT EXISTS (SELECT 1 FROM command WHERE taken_at IS NULL AND answered_at IS NULL AND target = ? AND session = ?)"
+    return bool(conn.execute(query, (target, session)).fetchone()[0])
+
+
 def take(conn: sqlite3.Connection, *, target: Target, session: str | None = None, now: float, limit: int = 100) -> list[Command]:
     """Take what is asked, oldest first, each only once; session None takes for all.
 

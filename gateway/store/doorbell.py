@@ -30,8 +30,8 @@ class Bell:
             self._socket.bind(address)
         path.chmod(0o600)
 
-    async def wait(self, timeout: float) -> bool:
-        """Sleep until someone rings or `timeout` seconds have passed. Returns whether it rang; a ring before the call counts."""
+    async def wait(self, timeout: float | None = None) -> bool:
+        """Sleep until someone rings, at most `timeout` seconds. Returns whether it rang; a ring before the call counts."""
         if self._socket is not None and self._loop is None:
             self._loop = asyncio.get_running_loop()
             self._loop.add_reader(self._socket, self._drain)

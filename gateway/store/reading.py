@@ -126,16 +126,18 @@ def next_due(conn: sqlite3.Connection, *, session: str, now: float, new_chats: b
     `new_chats` as for the claim. While as many hand-overs as may wait for acks do, an ack decides, which rings; time alone would
     have the claim tried over and over.
     """
+    row = sessions.get(conn, session)
+    if row is None or row.paused:
+        return None
     if claims.unacked_places(conn, session) <= 0:
         return now + UNACKED_LOOK
-    row = sessions.get(conn, session)
-    until = row.restricted_until if row and row.restricted_until and row.restricted_until > now else None
-    trying = row is not None and sessions.trying_out(conn, row, now)
+    until = row.restricted_until if row.restricted_until and row.restricted_until > now else None
+    trying = sessions.trying_out(conn, row, now)
     found = []
     for new, query in _EARLIEST.items():
         lane = None if new and (trying or not new_chats) else conn.execute(query, {"session": session}).fetchone()
         if lane is not None:
-            limited = until is not None and (new or (row and row.restricted_everything))
+            limited = until is not None and (new or row.restricted_everything)
             found.append(max(lane["due"], until) if limited and until is not None else lane["due"])
     return min(found, default=None)
 

@@ -36,6 +36,15 @@ def to_reconcile(conn: sqlite3.Connection, *, session: str, now: float, since: f
     return [_pending(row) for row in rows]
 
 
+def doubtful(conn: sqlite3.Connection, *, session: str) -> bool:
+    """Whether there is a row without an outcome, or a held one whose release was asked for."""
+    query = (
+        "SELECT EXISTS (SELECT 1 FROM outbox WHERE session = :session AND state IN (1, 2)) "
+        "OR EXISTS (SELECT 1 FROM outbox WHERE session = :session AND state = 0 AND hold IS NOT NULL AND asked)"
+    )
+    return bool(conn.execute(query, {"session": session}).fetchone()[0])
+
+
 def held_asked(conn: sqlite3.Connection, session: str, limit: int) -> list[sqlite3.Row]:
     """Held rows whose release was asked for and which nobody has asked the page for yet."""
     query = _PENDING + "o.session = ? AND o.state = 0 AND o.hold IS NOT NULL AND o.asked ORDER BY o.id LIMIT ?"

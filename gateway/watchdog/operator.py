@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import structlog
 
-from gateway.beat import boot_time
+from gateway.beat import boot_time, to_tick
 from gateway.store import commands, sessions
 from gateway.store.doorbell import Bell
 from gateway.supervision import Fault, Supervisor, Unreachable
@@ -36,7 +36,7 @@ class Operator:
         try:
             while True:
                 await self._look()
-                await bell.wait(POLL)
+                await bell.wait(to_tick(POLL))
         finally:
             for task in self._tasks:
                 task.cancel()

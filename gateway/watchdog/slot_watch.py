@@ -28,6 +28,8 @@ from gateway.watchdog.records import Records, Row
 OBEY = {Rung.NUDGE: 5.0, Rung.RELOAD_PAGE: 10.0}
 #: Seconds after a stop within which Chromium's own children end by themselves.
 SWEEP_AFTER = 1.0
+#: Seconds from which on a beat is waited for, and each look counts.
+OVERDUE = 2 * beat.INTERVAL
 
 log = structlog.get_logger()
 
@@ -55,8 +57,11 @@ class SlotWatch:
         self._request: Request | None = None
         self._was_linked = False
         self._evidence: Evidence | None = None
+        self._beat_path = settings.beat(self.host)
         self._beat: beat.Beat | None = None  # the one looked at last, and the evidence in it
         self._of_beat: Evidence | None = None
+        self._programs: dict[str, Program] = {}  # as looked at last
+        self._at_rest = False  # that look found nothing to do, nor anything under way
         self._down = False
         self._sweep_at = 0.0
         self._sweeping: asyncio.Task[None] | None = None
@@ -92,7 +97,10 @@ class SlotWatch:
     # -- the look
     def look(self, programs: dict[str, Program], now: float) -> None:
         """Judge, and begin or go on with what has to be done. Never waits. `now` is boot time."""
-        facts = self._facts(programs, now)
+        found = beat.read(self._beat_path)
+        if self._at_rest and self._nothing_new(found, programs, now):
+            return
+        facts = self._facts(found, programs, now)
         self._note_down(facts)
         self._sweep_stopped(facts)
         if facts.evidence is not None:
@@ -121,14 +129,24 @@ class SlotWatch:
             served=self._served(facts, finding),
             request=request,
         )
+        self._at_rest = finding is None and not steps and self._ladder == Ladder() and not facts.hands_off
         for step in steps:
             self._take(step, facts)
         if quarantined and not self._ladder.quarantined and not steps:
             self._hand_back(facts)
 
-    def _facts(self, programs: dict[str, Program], now: float) -> Facts:
+    def _nothing_new(self, found: beat.Beat | None, programs: dict[str, Program], now: float) -> bool:
+        """Whether a look would see what the last one saw: the same beat, not overdue, the same programs, and nobody's wish.
+
+        A host beats once a second, and what is wrong with its page is judged by the time of the beat.
+        """
+        if found is None or found is not self._beat or found.age(now) > OVERDUE or programs is not self._programs:
+            return False
+        return self._ended is None and self._request is None and not self.desired_down and not self._check_due(now)
+
+    def _facts(self, found: beat.Beat | None, programs: dict[str, Program], now: float) -> Facts:
+        self._programs = programs
         host, chromium = programs.get(self.host), programs.get(self.chromium)
-        found = beat.read(self._settings.beat(self.host))
         if found is not None and (host is None or host.pid != found.pid):
             found = None  # a predecessor's last words
         if found is not self._beat:  # four looks see one beat
@@ -176,7 +194,7 @@ class SlotWatch:
         said = complaints(f.evidence if f.beat_at is not None and f.now - f.beat_at <= beat.SILENT else None, f.now, f.send_timeout)
         healthy = not said
         last = self._checked
-        if f.hands_off or (last is not None and last.healthy == healthy and f.now - last.at < self._settings.health_interval):
+        if f.hands_off or (last is not None and last.healthy == healthy and not self._check_due(f.now)):
             return
         self._checked = Health(healthy, f.now)
         if healthy:
@@ -187,6 +205,9 @@ class SlotWatch:
             log.info("The session is not healthy, and no recovery would mend it", session=self.session, reasons=said)
         at, session = time.time(), self.session
         self._records.note(lambda conn: sessions.record_health(conn, session=session, healthy=healthy, complaints=said, now=at))
+
+    def _check_due(self, now: float) -> bool:
+        return self._checked is None or now - self._checked.at >= self._settings.health_interval
 
     def _note_down(self, f: Facts) -> None:
         """Write down once that the operator stopped the session: its host cannot say so any more."""
@@ -301,7 +322,7 @@ class SlotWatch:
         a = self._ladder.attempt
         if a is not None and a.only:
             return True
-        found = judge(self._facts(self._killer.programs, boot_time()))
+        found = judge(self._facts(beat.read(self._beat_path), self._killer.programs, boot_time()))
         return found is not None and found.rung.height >= Rung.RELAUNCH_CHROMIUM.height
 
     async def _ask_host(self, rung: Rung) -> bool:

@@ -61,6 +61,7 @@ class Watchdog:
         self._killer = Killer(settings, self._supervisor)
         self._slots: dict[str, SlotWatch] = {}
         self._exits = Exits(self._ended)
+        self._api_beat = settings.beat("api")
         self._programs: dict[str, Program] = {}
         self._refreshed_at = 0.0
         self._refreshing: asyncio.Task[None] | None = None
@@ -176,7 +177,7 @@ class Watchdog:
             return
         if self._api_kill is not None and not self._api_kill.done():
             return
-        found = beat.read(self._settings.beat("api"))
+        found = beat.read(self._api_beat)
         if found is None and not has_room_to_claim(self._settings.data):
             return  # it waits for the room that its beat file needs
         if found is None or found.pid != api.pid or found.age(now) > beat.SILENT:

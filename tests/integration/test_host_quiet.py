@@ -7,6 +7,8 @@ from pathlib import Path
 
 from host_rig import HostRig, until
 
+from gateway.store.doorbell import Bell
+
 
 async def test_a_chromium_that_is_killed_during_calls_leaves_no_traceback(tmp_path: Path) -> None:
     async with HostRig(tmp_path) as rig:
@@ -28,3 +30,28 @@ async def test_a_chromium_that_is_killed_during_calls_leaves_no_traceback(tmp_pa
         said = rig.log.read_text()
         assert "The connection to Chromium is over" in said
         assert not [line for line in said.splitlines() if "never retrieved" in line or "Traceback" in line or "ERROR asyncio" in line]
+
+
+async def test_a_host_at_rest_writes_nothing_and_rings_nobody(tmp_path: Path) -> None:
+    async with HostRig(tmp_path) as rig:
+        await rig.linked()
+        await rig.sent(await rig.accept("4915550001", "the last one for now"))
+        bell = Bell(rig.settings.run, "api")
+        try:
+
+            async def quiet() -> bool:
+                return not await bell.wait(2.5)
+
+            await until("nothing rings for two of its looks and more", quiet)
+            await rig.sent(await rig.accept("4915550001", "one more"))
+            assert await bell.wait(1.0), "it rings where something happened"
+        finally:
+            bell.close()
+
+
+async def test_without_doorbells_a_host_finds_all_its_work_by_looking(tmp_path: Path) -> None:
+    async with HostRig(tmp_path, doorbells=False) as rig:
+        await rig.linked()
+        await rig.sent(await rig.accept("4915550001", "found, looked up and sent"))
+        await rig.sent(await rig.accept("4915550001", "found in a chat that is known"))
+        assert (await rig.order("screenshot")).error is None
