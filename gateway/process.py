@@ -151,15 +151,14 @@ async def run_until_stopped(main: Callable[[asyncio.Event], Awaitable[None]]) ->
     await main(stop)
 
 
-async def keep_beating(path: Path, facts: Callable[[], dict[str, Any]], stop: asyncio.Event) -> None:
-    """Beat each second until `stop`; runs on the main loop, so that a loop that hangs is a beat that fails."""
+async def keep_beating(path: Path, facts: Callable[[], dict[str, Any]]) -> None:
+    """Beat each second for ever; cancel it to end. Runs on the main loop, so that a loop that hangs is a beat that fails."""
     if _birth is not None:
         _birth.over()
     heart = beat.Heart(path)
     try:
-        while not stop.is_set():
+        while True:
             heart.beat(facts())
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), beat.to_tick(beat.INTERVAL))
+            await asyncio.sleep(beat.to_tick(beat.INTERVAL))
     finally:
         heart.close()

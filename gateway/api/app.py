@@ -53,7 +53,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> int:
     """Open the store, listen, and run until `stop`. Beats from the first moment on, whatever the database does. Returns the exit status."""
     status = 0
     async with asyncio.TaskGroup() as group:
-        group.create_task(keep_beating(settings.beat("api"), dict, stop))
+        beating = group.create_task(keep_beating(settings.beat("api"), dict))
         try:
             async with opened(settings, stop) as context:
                 if context is not None:
@@ -62,7 +62,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> int:
             log.error("The API cannot use the database", reason=str(error))
             status = 1
         finally:
-            stop.set()
+            beating.cancel()
     return status
 
 

@@ -71,7 +71,7 @@ async def host(settings: Settings, session: str, begun: float, stop: asyncio.Eve
     try:
         async with asyncio.TaskGroup() as group:
             beat = settings.beat(f"browser-{session}")
-            group.create_task(process.keep_beating(beat, lambda: {"evidence": standing.evidence().as_dict()}, asyncio.Event()))
+            group.create_task(process.keep_beating(beat, lambda: {"evidence": standing.evidence().as_dict()}))
             group.create_task(_until(stop))
             group.create_task(_serve(settings, standing))
     except* _Stopped:

@@ -30,8 +30,9 @@ from gateway.watchdog.slot_watch import SlotWatch
 NAME = "watchdog"
 #: Seconds between two looks at the beats.
 LOOK = 0.25
-#: Seconds between two questions for all programs' states, where no exit asks sooner; and while all of them run.
-REFRESH, REFRESH_AT_REST = 1.0, 3.0
+#: Seconds between two questions for all programs' states, where no exit asks sooner; and while all of them run: then only a
+#: new slot is learnt of in this way, and each question is a millisecond of ours and of supervisord's.
+REFRESH, REFRESH_AT_REST = 1.0, 5.0
 #: Seconds that the API has from its start to its first beat; twice as long after each that never beat, as a machine too slow
 #: for that would else kill it for ever.
 API_START, API_START_MAX = 5.0, 60.0
@@ -79,12 +80,12 @@ class Watchdog:
         bell = Bell(self._settings.run, NAME, self._settings.doorbells)
         try:
             self._spawn(self._records.run())
-            self._spawn(process.keep_beating(self._settings.beat(NAME), self._facts, stop))
+            self._spawn(process.keep_beating(self._settings.beat(NAME), self._facts))
             self._spawn(operator.run(bell))
             self._spawn(self._stop_unwanted(operator))
             while not stop.is_set():
                 self._look(boot_time())
-                await _sleep(stop, LOOK)
+                await asyncio.sleep(LOOK)  # told to stop, it ends a quarter of a second later: that is soon enough
         finally:
             for slot in self._slots.values():
                 slot.close()
@@ -229,12 +230,3 @@ class Watchdog:
                 await operator.stop(self._slots[session])
             except (Unreachable, Fault, TimeoutError) as error:
                 log.warning("A session could not be stopped", session=session, reason=str(error))
-
-
-async def _sleep(stop: asyncio.Event, seconds: float) -> None:
-    """Until `stop`, at most `seconds`."""
-    try:
-        async with asyncio.timeout(seconds):
-            await stop.wait()
-    except TimeoutError:
-        pass
