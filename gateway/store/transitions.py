@@ -88,9 +88,7 @@ def count(conn: sqlite3.Connection, session: str, old: State | None, to: State, 
     """
     if old is not None:
         counters.bump(conn, "messages", {"session": session, "state": old.word}, -by)
-    counters.bump(conn, "messages", {"session": session, "state": to.word}, by)
-    reached = [to]
-    if to in ACKED:
-        reached = [s for s in sorted(ACKED) if s <= to and (old not in ACKED or s > (old or 0))]
-    for state in reached:
+    counters.bump_all(conn, {"session": session, "state": to.word}, {"messages": by, "messages_total": by})
+    skipped = [s for s in sorted(ACKED) if s < to and (old not in ACKED or s > (old or 0))] if to in ACKED else []
+    for state in skipped:
         counters.bump(conn, "messages_total", {"session": session, "state": state.word}, by)

@@ -199,7 +199,9 @@ class Writer:
         assert self._conn is not None
         for one in batch:
             one.result, one.error = None, None
-            self._one(self._conn, one)
+            self._one(self._conn, one, alone=len(batch) == 1)
+        if not self._conn.in_transaction:  # the only one was refused
+            return
         try:
             database.commit(self._conn)
         except database.CommitFailed as error:
@@ -207,8 +209,10 @@ class Writer:
             log.critical("A commit failed while syncing; exiting", error=str(error))
             os._exit(SYNC_FAILED)
 
-    def _one(self, conn: sqlite3.Connection, one: _Waiting) -> None:
-        conn.execute("SAVEPOINT operation")
+    def _one(self, conn: sqlite3.Connection, one: _Waiting, *, alone: bool) -> None:
+        """Carry it out, or undo it and no other. `alone`: it needs no savepoint, for which SQLite would copy each page that it changes."""
+        if not alone:
+            conn.execute("SAVEPOINT operation")
         try:
             one.result = one.operation(conn)
         except Exception as error:
@@ -217,12 +221,18 @@ class Writer:
             if isinstance(error, sqlite3.Error) and database.full(error):
                 database.rollback(conn)
                 raise Full("the disk is full") from error
-            conn.execute("ROLLBACK TO operation")
-            if isinstance(error, IllegalTransition):
-                counters.bump(conn, "illegal_transitions_total", {})
-                log.error("An illegal transition was refused", error=str(error))
             one.error = error
-        conn.execute("RELEASE operation")
+            if alone:
+                database.rollback(conn)
+            else:
+                conn.execute("ROLLBACK TO operation")
+            if isinstance(error, IllegalTransition):
+                log.error("An illegal transition was refused", error=str(error))
+                if alone:
+                    database.begin(conn, boot_time() + self._deadline)
+                counters.bump(conn, "illegal_transitions_total", {})
+        if not alone:
+            conn.execute("RELEASE operation")
 
     def _answer(self, batch: list[_Waiting]) -> None:
         """One call into the loop for the whole batch."""

@@ -167,7 +167,11 @@ async def test_an_operation_that_raises_undoes_itself_alone(path):
     async with Writer(path) as w:
         results = await asyncio.gather(w.run(bump), w.run(fail), w.run(bump), return_exceptions=True)
         assert [type(r) for r in results] == [type(None), ValueError, type(None)]
+        with pytest.raises(ValueError, match="mine"):  # with no others beside it
+            await w.run(fail)
         assert await w.run(counted) == 2
+        await w.run(bump)
+        assert await w.run(counted) == 3
 
 
 async def test_a_locked_database_is_said_to_all_that_wait_and_the_writer_goes_on(path):
