@@ -84,6 +84,8 @@ class Sender:
         claim, due = found
         if claim is None:
             wait = None if due is None else max(0.02, due - time.time())
+            if wait is not None and wait <= 0.02:
+                s.turns.set()  # due, and not to be had: the session's row is not as we think, and the keeper reads it at once
             # what is due later than in a second the lookout sees coming, whatever the wall clock does meanwhile
             await awakened(s.work, wait if wait is not None and wait <= LOOK else None)
             return None
