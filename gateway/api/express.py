@@ -15,6 +15,7 @@ from functools import partial
 import structlog
 from aiohttp.helpers import rfc822_formatted_time
 from aiohttp.http import SERVER_SOFTWARE, HttpVersion11, RawRequestMessage
+from multidict import istr
 from pydantic_core import to_json
 
 from gateway.api import messages, schema
@@ -31,8 +32,9 @@ log = structlog.get_logger()
 Answer = Callable[[bytes | None], None]
 
 _JSON = frozenset({"application/json", "application/json; charset=utf-8", "application/json;charset=utf-8"})
-#: What these ask for, the usual way does.
-_MORE = ("Prefer", "Expect", "Content-Encoding")
+#: Names that are looked up in each request: an istr is not lowered again each time.
+_CONTENT_TYPE, _REQUEST_ID = istr("Content-Type"), istr("X-Request-Id")
+_PREFER, _EXPECT, _CONTENT_ENCODING = istr("Prefer"), istr("Expect"), istr("Content-Encoding")
 _HEAD = "".join(
     f"{line}\r\n"
     for line in (
@@ -56,7 +58,7 @@ class Express:
             admit(head, context.keys)
             draft = messages.draft_of(parsed(body, schema.MessageIn), context)
             request = messages.single(context, draft, messages.idempotency_key(headers))
-            context.intake.submit(request, partial(self._reply, draft, request_id_of(headers.get("X-Request-Id")), answer))
+            context.intake.submit(request, partial(self._reply, draft, request_id_of(headers.get(_REQUEST_ID)), answer))
         except Exception:  # a refusal, or a bug: the usual way says it
             return False
         return True
@@ -80,7 +82,9 @@ def _plain(head: RawRequestMessage) -> bool:
     if head.version != HttpVersion11 or head.should_close or head.upgrade or head.chunked:
         return False
     headers = head.headers
-    return headers.get("Content-Type", "").lower() in _JSON and not any(name in headers for name in _MORE)
+    if _PREFER in headers or _EXPECT in headers or _CONTENT_ENCODING in headers:  # these ask for more
+        return False
+    return headers.get(_CONTENT_TYPE, "").lower() in _JSON
 
 
 def _accepted(id: str, draft: Draft, request_id: str) -> bytes:

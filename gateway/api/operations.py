@@ -122,7 +122,7 @@ def parsed(raw: bytes | bytearray, model: type[BodyT]) -> BodyT:
     """What a body says, validated; an empty one counts as {}. Raises Problem."""
     bodies.countable(raw)
     try:
-        found = model.model_validate_json(raw or b"{}")
+        found: BodyT = model.__pydantic_validator__.validate_json(raw or b"{}")
     except ValidationError as error:
         raise of_validation(error) from None
     if raw:
