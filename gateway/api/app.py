@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import time
 from collections.abc import AsyncIterator
 
 import structlog
@@ -19,10 +18,8 @@ from gateway.api.housekeeping import Housekeeping, ballast
 from gateway.api.news import News
 from gateway.api.sessions import ensure_default
 from gateway.api.wire import Runner
-from gateway.origin import place
 from gateway.process import keep_beating, run_until_stopped, spare_what_stays
 from gateway.settings import Settings
-from gateway.store import origin
 from gateway.store.database import Full, Locked, SchemaTooNew
 from gateway.store.doorbell import Bell, ring
 from gateway.store.writer import Reader, Writer
@@ -87,8 +84,6 @@ async def opened(settings: Settings, stop: asyncio.Event | None = None) -> Async
             yield None
             return
         await writer.run(ensure_default)
-        if held := await writer.run(lambda conn: origin.settle(conn, place=place(settings.data), now=time.time())):
-            log.warning("This data directory is a copy or a backup: what was open is held until it is released", held=held, alert=True)
         reader = await stack.enter_async_context(Reader(settings.database))
         bell = Bell(settings.run, "api", settings.doorbells)
         stack.callback(bell.close)

@@ -98,7 +98,6 @@ async def _until(stop: asyncio.Event) -> None:
 
 
 async def _serve(settings: Settings, standing: Standing) -> None:
-    from gateway.origin import place
     from gateway.store import doorbell
     from gateway.store.writer import Reader
 
@@ -107,7 +106,7 @@ async def _serve(settings: Settings, standing: Standing) -> None:
         reader = await stack.enter_async_context(Reader(settings.database))
         bell = doorbell.Bell(settings.run, f"browser-{standing.session}", settings.doorbells)
         stack.callback(bell.close)
-        before, fence = await _begin(writer, standing.session, place(settings.data))
+        before, fence = await _begin(writer, standing.session)
         standing.epoch = fence.epoch
         log.info("The browser host has begun", session=standing.session, epoch=fence.epoch, seconds=round(boot_time() - standing.since, 3))
         await _work(settings, standing, writer, reader, fence, before, bell)
@@ -131,18 +130,17 @@ async def _open(settings: Settings, stack: contextlib.AsyncExitStack) -> Writer:
             await asyncio.sleep(PAUSE)
 
 
-async def _begin(writer: Writer, session: str, here: str) -> tuple[SessionRow | None, Fence]:
+async def _begin(writer: Writer, session: str) -> tuple[SessionRow | None, Fence]:
     """A new epoch: from its commit on, predecessors can change nothing. Returns the session as they left it."""
     import sqlite3
 
     from gateway.session import State
-    from gateway.store import origin, outbox, sessions
+    from gateway.store import outbox, sessions
     from gateway.store.database import Full, Locked
 
     def op(conn: sqlite3.Connection) -> tuple[SessionRow | None, Fence]:
         now = time.time()
         before = sessions.get(conn, session)
-        origin.settle(conn, place=here, now=now)
         fence = sessions.attach_host(conn, name=session, now=now)
         sessions.set_state(conn, fence, state=State.STARTING, now=now)
         outbox.older_epochs(conn, fence, now=now)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.beat import boot_id
-from gateway.origin import place
+from gateway.origin import place, same
 from gateway.slot import alive, chromium_processes, read_launch
 
 NAME = "incarnation.json"
@@ -48,7 +48,7 @@ def prepare(slot: Path) -> str:
         same_boot = old.get("boot") == boot_id()
         clean = "boot" in old and old.get("clean") == old["boot"]
         here = place(slot.parents[1])
-        same_place = old.get("place", here) == here
+        same_place = same(old.get("place", here), here)
         kept = old.get("marker") if same_place and (same_boot or clean) else None
         state = {"marker": kept or secrets.token_hex(8), "boot": boot_id(), "place": here}
         _write(slot, state)

@@ -107,7 +107,7 @@ def _write_ahead(
     to = recipients.get(conn, row["recipient"])
     assert to is not None and to.remote is not None
     key, number = Key(to.remote, row["hex"], to.participant), row["number"] + 1
-    values = {"number": number, "key": str(key), "uncertain": 1, "waiting_since": now}
+    values = {"number": number, "key": str(key), "exposed": 1, "uncertain": 1, "waiting_since": now}
     transitions.move(conn, row, State.SENDING, now=now, values=values, data={"attempt": number})
     conn.execute(
         "INSERT INTO attempt(message, number, epoch, generation, incarnation, key, claimed_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -213,7 +213,7 @@ def end_attempt(conn: sqlite3.Connection, row: Row, outcome: str, error: HandOve
 def renew_hex(conn: sqlite3.Connection, row: Row) -> dict[str, Any]:
     """Columns that give the row a new id; a late receipt for the old one still finds it."""
     conn.execute("INSERT INTO former_id(hex, message) VALUES (?, ?)", (row["hex"], row["id"]))
-    return {"hex": new_hex(), "uncertain": 0, "resend": 0}
+    return {"hex": new_hex(), "exposed": 0, "uncertain": 0, "resend": 0}
 
 
 def acked(conn: sqlite3.Connection, fence: Fence, *, hex: str, ack: int, at: float, now: float) -> bool:
@@ -254,8 +254,8 @@ def _first_ack(conn: sqlite3.Connection, row: Row, hex: str, at: float) -> None:
 
 
 def by_hex(conn: sqlite3.Connection, fence: Fence, hex: str) -> Row | None:
-    """The session's message that has, or had, this id."""
-    query = "SELECT * FROM outbox WHERE session = ? AND (hex = ? OR id = (SELECT message FROM former_id WHERE hex = ?))"
+    """The session's message that has, or had, this id, if WhatsApp may know it."""
+    query = "SELECT * FROM outbox WHERE session = ? AND ((hex = ? AND exposed = 1) OR id = (SELECT message FROM former_id WHERE hex = ?))"
     row: Row | None = conn.execute(query, (fence.session, hex, hex)).fetchone()
     return row
 
@@ -279,7 +279,7 @@ def nacked(conn: sqlite3.Connection, fence: Fence, *, hex: str, error: HandOverE
     if reason == Reason.OUTCOME_UNKNOWN:
         reason = Reason.REJECTED.value if isinstance(error, Rejected) else Reason.ATTEMPTS.value
     conn.execute(
-        "UPDATE outbox SET hex = ?, uncertain = 0, resend = 0, asked = 0, reason = ?, error = ? WHERE id = ?",
+        "UPDATE outbox SET hex = ?, exposed = 0, uncertain = 0, resend = 0, asked = 0, reason = ?, error = ? WHERE id = ?",
         (values["hex"], reason, str(error), row["id"]),
     )
     events.append(conn, kind="message.nacked", session=fence.session, message=row["id"], data={"code": error.code}, now=now)

@@ -118,6 +118,14 @@ def migrate(conn: sqlite3.Connection, until: float) -> None:
     """Bring the schema up to date. `until` is boot-clock seconds. Raises SchemaTooNew, Locked."""
     if version(conn) == len(STEPS):
         return
+    conn.execute("PRAGMA foreign_keys = OFF")  # a table that is made anew must not take with it what refers to it
+    try:
+        _migrate(conn, until)
+    finally:
+        conn.execute("PRAGMA foreign_keys = ON")
+
+
+def _migrate(conn: sqlite3.Connection, until: float) -> None:
     with transaction(conn, until):
         found = version(conn)
         if found > len(STEPS):

@@ -74,6 +74,13 @@ def last(conn: sqlite3.Connection) -> int:
     return int(row[0]) if row else 0
 
 
+def continue_after(conn: sqlite3.Connection, cursor: int) -> None:
+    """The next event gets a cursor beyond this one: readers of a database that was put back miss nothing of what comes now."""
+    if last(conn) < cursor:
+        conn.execute("DELETE FROM sqlite_sequence WHERE name = 'event'")
+        conn.execute("INSERT INTO sqlite_sequence(name, seq) VALUES ('event', ?)", (cursor,))
+
+
 def first(conn: sqlite3.Connection) -> int:
     """The cursor of the oldest event still there: a reader behind it has missed some. 0 if there is none."""
     row = conn.execute("SELECT min(id) FROM event").fetchone()

@@ -53,6 +53,7 @@ def hold_restored(conn: sqlite3.Connection, *, now: float) -> int:
         held += len(rows)
     rows = conn.execute("UPDATE outbox SET hold = 'restored' WHERE state = 0 AND hold IS NOT 'restored' RETURNING id, session").fetchall()
     events.append_many(conn, kind="message.held", rows=[(r["session"], r["id"]) for r in rows], data={"hold": "restored"}, now=now)
+    conn.execute("UPDATE outbox SET exposed = 1 WHERE exposed = 0")  # also what had ended: it may have been requeued since
     conn.execute("DELETE FROM lane")
     return held + len(rows)
 

@@ -238,5 +238,60 @@ DROP INDEX outbox_open;
 DROP INDEX outbox_recipient;
 """
 
+# The index behind UNIQUE held each row's id from its acceptance on, at a random place: a page of WAL for each message accepted.
+# Now it holds those that WhatsApp may know. A constraint cannot be dropped, so the table is made anew.
+_IDS_THAT_ARE_OUT = """
+CREATE TABLE outbox_new(
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    public TEXT NOT NULL UNIQUE,
+    session TEXT NOT NULL REFERENCES session(name),
+    recipient INTEGER NOT NULL REFERENCES recipient(id),
+    address TEXT NOT NULL,
+    account TEXT,
+    type TEXT NOT NULL,
+    content TEXT NOT NULL,
+    callback_data TEXT,
+    request INTEGER REFERENCES request(id),
+    priority INTEGER NOT NULL CHECK (priority BETWEEN 0 AND 9),
+    accepted REAL NOT NULL,
+    send_at REAL,
+    scheduled INTEGER NOT NULL DEFAULT 0,
+    ttl REAL,
+    expires_at REAL,
+    ord REAL NOT NULL,
+    due REAL NOT NULL,
+    state INTEGER NOT NULL DEFAULT 0,
+    state_since REAL NOT NULL,
+    hold TEXT CHECK (hold IN ('restored', 'other_account')),
+    reason TEXT,
+    error TEXT,
+    hex TEXT NOT NULL,
+    key TEXT,
+    number INTEGER NOT NULL DEFAULT 0,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    uncertain INTEGER NOT NULL DEFAULT 0,
+    resend INTEGER NOT NULL DEFAULT 0,
+    asked INTEGER NOT NULL DEFAULT 0,
+    waiting_since REAL,
+    timeouts INTEGER NOT NULL DEFAULT 0,
+    timeout_generations TEXT NOT NULL DEFAULT '[]',
+    exposed INTEGER NOT NULL DEFAULT 0       -- WhatsApp may know `hex`: claimed with it, here or before a restore
+) STRICT;
+INSERT INTO outbox_new SELECT *, 1 FROM outbox ORDER BY id;
+UPDATE sqlite_sequence SET seq = (SELECT seq FROM sqlite_sequence WHERE name = 'outbox') WHERE name = 'outbox_new';
+DROP TABLE outbox;
+ALTER TABLE outbox_new RENAME TO outbox;
+CREATE UNIQUE INDEX outbox_hex ON outbox(hex) WHERE exposed = 1;
+CREATE INDEX outbox_chat ON outbox(recipient, state, hold, ord);
+CREATE INDEX outbox_request ON outbox(request) WHERE request IS NOT NULL;
+CREATE INDEX outbox_busy ON outbox(session, recipient) WHERE state IN (1, 2);
+CREATE INDEX outbox_queued ON outbox(session, scheduled, ord) WHERE state = 0;
+CREATE INDEX outbox_backoff ON outbox(session, due) WHERE state = 0 AND number > 0;
+CREATE INDEX outbox_held ON outbox(session, hold, id) WHERE state = 0 AND hold IS NOT NULL;
+CREATE INDEX outbox_expires ON outbox(expires_at) WHERE state = 0 AND expires_at IS NOT NULL;
+CREATE INDEX outbox_done ON outbox(session, state_since) WHERE state >= 10;
+CREATE INDEX outbox_failed ON outbox(session, id) WHERE state = 20;
+"""
+
 #: step n brings the schema from user_version n to n + 1
-STEPS: tuple[str, ...] = (_FIRST, _RESTRICTIONS, _PACING, _ONE_INDEX_A_CHAT)
+STEPS: tuple[str, ...] = (_FIRST, _RESTRICTIONS, _PACING, _ONE_INDEX_A_CHAT, _IDS_THAT_ARE_OUT)

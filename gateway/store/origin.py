@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import sqlite3
+from pathlib import Path
 
-from gateway.store import holds
+from gateway.origin import place, same
+from gateway.store import events, highwater, holds
 
 
-def settle(conn: sqlite3.Connection, *, place: str, now: float) -> int:
-    """Compare with the place recorded (gateway.origin.place), hold every open row if it is another one, and record ours.
+def settle(conn: sqlite3.Connection, *, database: Path, now: float) -> int:
+    """Hold every open row if the database was put back or its directory is a copy, and record where and how far it is now.
 
-    Called by everybody who may accept or claim, before they do; the first one acts. Returns how many rows are held now.
+    Each writer asks before it writes anything else; the first one acts. Returns how many rows are held now.
     """
+    here, reached = place(database.parent), highwater.read(database)
     row = conn.execute("SELECT place FROM origin").fetchone()
-    if row is not None and row["place"] == place:
+    rolled_back = events.last(conn) < reached
+    if row is not None and row["place"] == here and not rolled_back:
         return 0
-    held = holds.hold_restored(conn, now=now) if row is not None else 0
+    held = holds.hold_restored(conn, now=now) if rolled_back or (row is not None and not same(row["place"], here)) else 0
+    events.continue_after(conn, reached)
     conn.execute("DELETE FROM origin")
-    conn.execute("INSERT INTO origin(place) VALUES (?)", (place,))
+    conn.execute("INSERT INTO origin(place) VALUES (?)", (here,))
     return held

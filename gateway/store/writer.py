@@ -22,9 +22,11 @@ from typing import Any, Self, TypeVar
 import structlog
 
 from gateway.beat import boot_time
+from gateway.filesystem import NO_ROOM
 from gateway.message import IllegalTransition
-from gateway.store import counters, database
+from gateway.store import counters, database, events, origin
 from gateway.store.database import Full, Locked
+from gateway.store.highwater import HighWater
 
 T = TypeVar("T")
 Operation = Callable[[sqlite3.Connection], T]
@@ -80,15 +82,33 @@ class Writer:
         self._closing = False
         self._thread: threading.Thread | None = None
         self._conn: sqlite3.Connection | None = None
+        self._high_water: HighWater | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def __aenter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
         # in a thread: migrations may wait for the lock, and the main loop never waits for the database
-        self._conn = await self._loop.run_in_executor(None, lambda: database.open_database(self._path, deadline=max(10.0, self._deadline)))
+        await self._loop.run_in_executor(None, self._open)
         self._thread = threading.Thread(target=self._work, name="writer", daemon=True)
         self._thread.start()
         return self
+
+    def _open(self) -> None:
+        """Open the database and, before anything else, settle whether it is an older one. Raises Locked, Full, SchemaTooNew."""
+        deadline = max(10.0, self._deadline)
+        conn = database.open_database(self._path, deadline=deadline)
+        try:
+            with database.transaction(conn, boot_time() + deadline):
+                held = origin.settle(conn, database=self._path, now=time.time())
+            self._high_water = HighWater(self._path)
+        except BaseException as error:
+            conn.close()
+            if isinstance(error, OSError) and error.errno in NO_ROOM:
+                raise Full("the disk is full") from error
+            raise
+        if held:
+            log.warning("This database is a copy or a backup: what was open is held until it is released", held=held, alert=True)
+        self._conn = conn
 
     async def __aexit__(self, *error: object) -> None:
         await self.close()
@@ -104,6 +124,9 @@ class Writer:
         if self._conn is not None:
             self._conn.close()
             self._conn = None
+        if self._high_water is not None:
+            self._high_water.close()
+            self._high_water = None
 
     async def run(self, operation: Operation[T], *, ring: Collection[str] = ()) -> T:
         """Carry the operation out in the next transaction; returns after its commit is synced, then rings.
@@ -208,6 +231,8 @@ class Writer:
             # nobody knows whether it is on the disk: answer nothing, exit, let recovery decide
             log.critical("A commit failed while syncing; exiting", error=str(error))
             os._exit(SYNC_FAILED)
+        assert self._high_water is not None
+        self._high_water.note(events.last(self._conn))  # before anybody hears of the commit
 
     def _one(self, conn: sqlite3.Connection, one: _Waiting, *, alone: bool) -> None:
         """Carry it out, or undo it and no other. `alone`: it needs no savepoint, for which SQLite would copy each page that it changes."""

@@ -135,10 +135,10 @@ def _chromium(f: Facts) -> Finding | None:
     if e.crashed:
         return Finding("page_crashed", Rung.RELAUNCH_CHROMIUM, certain=True)
     answered = e.answered_at is not None and e.answered_at > f.chromium.since
-    if not answered and not _runs(f.chromium, f.now, CHROMIUM_START):
-        return None  # its start deadline runs until the first round trip
-    if f.chromium_stopped and (e.missed or not e.connected):
+    if f.chromium_stopped and (e.missed or not e.connected) and (answered or _runs(f.chromium, f.now, FRESH)):
         return Finding("chromium_stopped", Rung.RELAUNCH_CHROMIUM, certain=True)
+    if not answered and not _runs(f.chromium, f.now, CHROMIUM_START):
+        return None  # its start deadline runs until the first round trip; one that stands still is not starting
     if e.missed >= 2 or (e.asked_at is not None and f.seen_at - e.asked_at > 2 * ROUND_TRIP):
         return Finding("page_unresponsive", Rung.RELAUNCH_CHROMIUM)
     if not e.connected:

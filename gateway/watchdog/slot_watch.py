@@ -182,10 +182,13 @@ class SlotWatch:
     def _served(self, f: Facts, finding: Finding | None) -> bool:
         """Whether what the finding is about came up after the last rung: what is wrong with it now began after that.
 
-        A host has, if it was started since; Chromium, if its page has answered since.
+        A host has, if it was started since; Chromium, if its page has answered since, or if it stands still and is
+        not the one that was killed.
         """
         if finding is not None and finding.rung is Rung.RESPAWN_HOST:
             return f.host is not None and f.host.since is not None and f.host.since > self._acted_at
+        if f.chromium_stopped and f.chromium is not None and f.chromium.pid not in self._killer.killed:
+            return True
         e = f.evidence
         return e is not None and f.chromium is not None and e.chromium_pid == f.chromium.pid and (e.answered_at or 0.0) > self._acted_at
 

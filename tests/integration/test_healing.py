@@ -27,6 +27,28 @@ def test_a_frozen_browser_is_killed_and_respawned_through_supervisor_and_the_que
     gateway.healthy()
 
 
+def test_a_chromium_that_is_stopped_as_it_starts_is_not_waited_for(gateway: Gateway) -> None:
+    """It does not get the time that one on its way up has, and nobody else is killed for it."""
+    gateway.healthy()
+    host, first = gateway.pid("browser-default"), gateway.pid("chromium-default")
+    before = len(gateway.api.get("/api/recoveries")["recoveries"])
+    os.kill(first, signal.SIGSTOP)
+    waiting = gateway.send("stopped twice", "4915550209")
+    second = until("the next one starts", lambda: (pid := gateway.program("chromium-default")[1]) not in (None, first) and pid)
+    os.kill(int(second), signal.SIGSTOP)
+    stopped = time.monotonic()
+    third = until("and one after it", lambda: (pid := gateway.program("chromium-default")[1]) not in (None, first, second) and pid)
+    assert time.monotonic() - stopped < 15, "a rung's patience would be 30 s"
+    gateway.sent(waiting)
+    gateway.healthy()
+    assert (gateway.pid("chromium-default"), gateway.pid("browser-default")) == (third, host)
+    recoveries = until(
+        "the recovery ends", lambda: (r := gateway.api.get("/api/recoveries")["recoveries"])[0]["status"] != "running" and r
+    )
+    assert len(recoveries) == before + 1
+    assert [rung["name"] for rung in recoveries[0]["rungs"]] == ["relaunch_chromium", "relaunch_chromium"]
+
+
 def test_chromium_killed_is_healed_without_loss(gateway: Gateway) -> None:
     old = gateway.pid("chromium-default")
     ids = {f"killed {n}": gateway.send(f"killed {n}", f"49155503{n % 4:02d}") for n in range(20)}

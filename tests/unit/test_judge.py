@@ -67,6 +67,11 @@ def test_the_healthy_session_is_healthy() -> None:
         (facts(replace(HEALTHY, answered_at=NOW - 5.1), beat_at=NOW), "page_unresponsive", Rung.RELAUNCH_CHROMIUM),
         (with_evidence(answered_at=None, since=NOW - 21), "page_never_answered", Rung.RELAUNCH_CHROMIUM),
         (facts(replace(HEALTHY, missed=1), chromium_stopped=True), "chromium_stopped", Rung.RELAUNCH_CHROMIUM),
+        (
+            facts(replace(HEALTHY, connected=False, answered_at=NOW - 30), chromium=program("c", up=6), chromium_stopped=True),
+            "chromium_stopped",
+            Rung.RELAUNCH_CHROMIUM,
+        ),
         (with_evidence(connected=False, answered_at=NOW - 21), "host_cannot_connect", Rung.RESPAWN_BOTH),
         (facts(replace(HEALTHY, memory_bytes=110), memory_limit=100), "memory", Rung.RELAUNCH_CHROMIUM),
         (facts(replace(HEALTHY, memory_bytes=130, oldest_unacked_at=NOW - 1), memory_limit=100), "memory", Rung.RELAUNCH_CHROMIUM),
@@ -97,6 +102,10 @@ def test_found(case: Facts, cause: str, rung: Rung) -> None:
         pytest.param(
             facts(replace(HEALTHY, connected=False, answered_at=NOW - 30), chromium=program("c", up=19)),
             id="Chromium within its start deadline",
+        ),
+        pytest.param(
+            facts(replace(HEALTHY, connected=False, answered_at=NOW - 30), chromium=program("c", up=4), chromium_stopped=True),
+            id="a Chromium that stands still for a moment as it starts",
         ),
         pytest.param(
             facts(replace(HEALTHY, missed=3, answered_at=NOW - 15), chromium=program("c", up=10)), id="no kill before the first round trip"

@@ -8,32 +8,56 @@ from typing import Any
 import pytest
 from store_rig import Rig
 
+from gateway.message import NotSent
 from gateway.message import State as M
-from gateway.store import database, intake, outbox
+from gateway.store import database, intake, maintenance, outbox
 from gateway.store.migrations import STEPS
 from gateway.store.model import Draft
 
-#: The oldest schema that today's statements can still write, so that these tests can fill it.
-OLDEST = 3
 
-
-@pytest.mark.parametrize("before", range(OLDEST, len(STEPS)))
-def test_what_waited_and_what_was_in_flight_goes_on_after_the_upgrade(tmp_path: Path, monkeypatch: Any, before: int) -> None:
+def as_an_older_program_left_it(path: Path, before: int, monkeypatch: Any) -> None:
+    """Take the database back to that schema: its tables and columns, with what today's rows have of them."""
+    today = path.rename(path.with_name("today.db"))
     with monkeypatch.context() as older:
         older.setattr(database, "STEPS", STEPS[:before])
-        rig = Rig(tmp_path)
-        first, second, other = rig.accept("491@c.us", "491@c.us", "492@c.us")
-        rig.resolve()
-        assert rig.claimed().message == first
-        rig.conn.close()
+        conn = database.open_database(path)
+    conn.execute("PRAGMA foreign_keys = OFF")
+    conn.execute("ATTACH ? AS today", (str(today),))
+    names = [r[0] for r in conn.execute("SELECT name FROM main.sqlite_schema WHERE type = 'table' AND name NOT LIKE '\\_%' ESCAPE '\\'")]
+    for table in names:
+        columns = [f'"{r["name"]}"' for r in conn.execute(f"PRAGMA main.table_info({table})")]
+        conn.execute(f"DELETE FROM main.{table}")
+        conn.execute(f"INSERT INTO main.{table} SELECT {', '.join(columns)} FROM today.{table}")
+    conn.close()
+
+
+@pytest.mark.parametrize("before", range(1, len(STEPS)))
+def test_what_waited_and_what_was_in_flight_goes_on_after_the_upgrade(tmp_path: Path, monkeypatch: Any, before: int) -> None:
+    rig = Rig(tmp_path)
+    gone, first, second = rig.accept("490@c.us", "491@c.us", "491@c.us")
+    rig.do(outbox.cancel, id=gone, now=rig.now)
+    rig.resolve()
+    claim = rig.claimed()
+    assert claim.message == first
+    rig.nack(claim.key.hex, NotSent("nack_500"), delay=0)
+    assert rig.claimed().message == first
+    other, last = rig.accept("492@c.us", "499@c.us")
+    rig.resolve()
+    rig.do(outbox.cancel, id=last, now=rig.now)
+    rig.do(maintenance.prune, now=rig.now + 40 * 86_400)
+    rig.conn.close()
+    as_an_older_program_left_it(rig.path, before, monkeypatch)
     rig.conn = database.open_database(rig.path)
     assert database.version(rig.conn) == len(STEPS)
-    rig.check()
+    assert rig.conn.execute("PRAGMA foreign_key_check").fetchall() == [] and rig.conn.execute("PRAGMA foreign_keys").fetchone()[0] == 1
     assert [m.id for m in outbox.list_(rig.conn, recipient="491@c.us").messages] == [second, first]
     assert rig.claimed().message == other, "the first message's chat is still busy"
     assert rig.claim() is None
-    rig.ack(rig.get(first).wa_id.split("_")[2])
+    assert [a.number for a in rig.get(first).attempts] == [1, 2]
+    rig.ack(claim.key.hex)  # the id that it had first: the nack was wrong
     assert rig.get(first).state is M.SENT and rig.claimed().message == second
+    assert rig.conn.execute("SELECT max(id) FROM outbox").fetchone()[0] == 4
+    assert rig.get(*rig.accept("493@c.us")).rowid == 6, "a number that was given once is never given again"
     assert rig.conn.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
 
 
