@@ -2,7 +2,8 @@
 
 The peer is aiohttp itself: a server whose handler does nothing at all, asked the same by the same client, in turns with ours.
 Its rate is what no application on this server can exceed; ours also reads, validates, writes and syncs.
-1,000 recipients, one API process, no key set; once with an Idempotency-Key on each request.
+1,000 recipients, one API process, no key set; once with an Idempotency-Key on each request. Each line begins with an empty store, of
+which it fills some 100,000 rows: the more rows, the more pages a commit touches. So the last line asks a store with a million waiting.
 
 The client is bare sockets on purpose: with one that costs as much as the server, the empty handler looks slower than it is.
 A message that is simply accepted goes around aiohttp's task, request, route and response for each request (gateway/api/express.py):
@@ -18,6 +19,7 @@ import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from filling import add, open_store
 from load import Load, messages, press
 from report import Curve, Limit, Row, ratio
 from scale import Scale
@@ -26,6 +28,7 @@ from servers import Server, api, directory, empty_handler
 RECIPIENTS = 1000
 LIMITS = {64: Limit(0.35, 0.5), 256: Limit(0.5, 0.7)}
 CURVE = (1, 4, 16)
+GROWN = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -43,15 +46,29 @@ class _Turns:
 
 
 def measure(scale: Scale) -> Iterator[Row | Curve]:
-    with directory() as data, api(data) as ours, empty_handler() as peer:
+    with empty_handler() as peer:
         found = {}
         for connections in (*scale.pick(CURVE, ()), *LIMITS):
             slices = scale.pick(8 if connections in LIMITS else 3, 1)
-            turns = found[connections] = asyncio.run(_turns(ours, peer, connections, slices, scale.pick(1.5, 0.3)))
+            turns = found[connections] = _measured(peer, scale, connections, slices)
             yield _row(f"accepts a second, {connections} connections", turns, LIMITS.get(connections))
-        keyed = asyncio.run(_turns(ours, peer, 64, scale.pick(4, 1), scale.pick(1.5, 0.3), keyed=True))
+        slices = scale.pick(4, 1)
+        keyed = _measured(peer, scale, 64, slices, keyed=True)
         yield _row("accepts a second, 64 connections, each with an Idempotency-Key", keyed, None)
+        waiting = scale.pick(GROWN, 1000)
+        yield _row(f"accepts a second, 256 connections, {waiting:,} messages waiting", _measured(peer, scale, 256, slices, waiting), None)
         yield from _curves(found)
+
+
+def _measured(peer: Server, scale: Scale, connections: int, slices: int, waiting: int = 0, *, keyed: bool = False) -> _Turns:
+    """An API on a store of its own, in which so many messages wait, in turns with the peer."""
+    with directory() as data:
+        if waiting:
+            rig = open_store(data)
+            add(rig, waiting, chats=RECIPIENTS)
+            rig.conn.close()
+        with api(data) as ours:
+            return asyncio.run(_turns(ours, peer, connections, slices, scale.pick(1.5, 0.3), keyed))
 
 
 def _row(name: str, t: _Turns, limit: Limit | None) -> Row:
@@ -74,7 +91,7 @@ def _curves(found: dict[int, _Turns]) -> Iterator[Curve]:
     yield Curve("latency", "gateway p50, p99", p50, p99)
 
 
-async def _turns(ours: Server, peer: Server, connections: int, slices: int, seconds: float, keyed: bool = False) -> _Turns:
+async def _turns(ours: Server, peer: Server, connections: int, slices: int, seconds: float, keyed: bool) -> _Turns:
     requests = {server.port: messages(server.port, recipients=RECIPIENTS, keyed=keyed) for server in (ours, peer)}
 
     async def slice_(server: Server, seconds: float) -> Load:

@@ -32,7 +32,7 @@ def add(rig: Rig, count: int, *, chats: int, ahead: float = 0.0, state: State = 
     rows = {
         "id": number, "public": f"printf('msg_%024x', {number})", "hex": f"printf('3EB0%018X', {number})",
         "recipient": f"{at['recipient']} + 1 + n.i % {chats}", "state": str(int(state)), "key": "NULL",
-        "number": str(int(state is not State.QUEUED)),
+        "number": str(int(state is not State.QUEUED)), "exposed": str(int(state is not State.QUEUED)),
     }  # fmt: skip
     with database.transaction(rig.conn, float("inf")):
         _copy(rig, "recipient", people, chats, "id = (SELECT recipient FROM outbox WHERE public = ?)", model)
