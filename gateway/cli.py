@@ -252,6 +252,42 @@ def doctor(as_json: bool, rebuild_lanes: bool) -> None:
 
 
 @main.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+def backup(file: Path) -> None:
+    """Write a copy of the database, also while the gateway runs.
+
+    \b
+    gateway backup backup.db
+    """
+    from gateway import backup
+
+    try:
+        size = backup.backup(settings(), file)
+    except backup.Refused as error:
+        fail(str(error))
+    click.echo(f"{file}: {size / 1e6:,.1f} MB")
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+def restore(file: Path) -> None:
+    """Put a backup of the database back, while the gateway is stopped. What is open in it will be held.
+
+    \b
+    gateway restore backup.db
+    """
+    from gateway import backup
+
+    try:
+        done = backup.restore(settings(), file)
+    except backup.Refused as error:
+        fail(str(error))
+    click.echo(f"put back; messages that are open in it, and will be held when the gateway starts: {done.open}")
+    if done.aside is not None:
+        click.echo(f"the database that was here is kept as {done.aside}")
+
+
+@main.command()
 def queue() -> None:
     """Say what waits, and why."""
     from gateway.monitor.plain import queue_lines

@@ -29,7 +29,7 @@ def _read(settings: Settings, judge: Callable[[sqlite3.Connection], Finding], wi
             return judge(conn)
     except sqlite3.Error as error:
         said = f"{settings.database} cannot be read: {error}"
-        return fail(said, "see who owns it, and whether the disk is well; a damaged file is replaced by a backup")
+        return fail(said, "see who owns it, and whether the disk is well; a damaged file is replaced by a backup: `gateway restore BACKUP`")
 
 
 def schema(settings: Settings) -> Finding:
