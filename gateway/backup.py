@@ -21,7 +21,6 @@ from gateway.settings import Settings
 from gateway.store.database import open_to_inspect, version
 from gateway.store.migrations import STEPS
 
-
 #: Seconds that a stop may still take: `supervisorctl shutdown` answers before all have ended.
 ENDING = 10.0
 
