@@ -19,6 +19,8 @@ from typing import Any
 SIZE = 4096  # one page: written by a single pwrite
 #: Seconds between two beats.
 INTERVAL = 1.0
+#: Times that a torn beat is read: its writer may be at it just now, and silence would be said of one who lives.
+TRIES = 5
 #: A beat older than this many seconds is silence.
 SILENT = 5.0
 #: Seconds that a process may take from its lock to its main loop. The API's imports cost 1.1 s of CPU;
@@ -109,14 +111,16 @@ class Birth:
 
 
 def read(path: Path) -> Beat | None:
-    """The newest beat in the file; None if there is none, it is of another boot, or it is torn twice in a row.
+    """The newest beat in the file; None if there is none, it is of another boot, or it was torn each time it was read.
 
     The same beat, read again, is the same object.
     """
-    for _ in range(2):
+    for _ in range(TRIES):
         try:
             boot, beat = _parsed(small_file(path))
-        except (OSError, ValueError):
+        except OSError:
+            return None
+        except ValueError:
             continue
         return beat if boot == boot_id() else None
     return None

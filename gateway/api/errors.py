@@ -43,8 +43,6 @@ _PROCESS = secrets.token_hex(5)
 _NUMBERS = itertools.count(1)
 #: A field's name as we would write one; anything else may be the text of a message that went astray.
 _FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,39}")
-
-
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 #: Headers of every answer: a browser shall not guess what it is, and no page of another origin shall read it.
 ALWAYS = {"X-Content-Type-Options": "nosniff", "Cross-Origin-Resource-Policy": "same-origin"}

@@ -63,13 +63,14 @@ CREATE TABLE request(
     UNIQUE (scope, key)
 ) STRICT;
 
+-- its columns are explained where it was made anew last
 CREATE TABLE outbox(
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     public TEXT NOT NULL UNIQUE,
     session TEXT NOT NULL REFERENCES session(name),
     recipient INTEGER NOT NULL REFERENCES recipient(id),
     address TEXT NOT NULL,
-    account TEXT,                            -- whose message it is
+    account TEXT,
     type TEXT NOT NULL,
     content TEXT NOT NULL,
     callback_data TEXT,
@@ -77,24 +78,24 @@ CREATE TABLE outbox(
     priority INTEGER NOT NULL CHECK (priority BETWEEN 0 AND 9),
     accepted REAL NOT NULL,
     send_at REAL,
-    scheduled INTEGER NOT NULL DEFAULT 0,    -- send_at lay in the future
+    scheduled INTEGER NOT NULL DEFAULT 0,
     ttl REAL,
     expires_at REAL,
-    ord REAL NOT NULL,                       -- place in the chat: max(accepted, send_at)
-    due REAL NOT NULL,                       -- not before
+    ord REAL NOT NULL,
+    due REAL NOT NULL,
     state INTEGER NOT NULL DEFAULT 0,
     state_since REAL NOT NULL,
     hold TEXT CHECK (hold IN ('restored', 'other_account')),
     reason TEXT,
     error TEXT,
-    hex TEXT NOT NULL UNIQUE,                -- of its next or present hand-over
-    key TEXT,                                -- full key of its last hand-over
-    number INTEGER NOT NULL DEFAULT 0,       -- of its last attempt
-    attempts INTEGER NOT NULL DEFAULT 0,     -- hand-overs proven not sent that count
-    uncertain INTEGER NOT NULL DEFAULT 0,    -- handed over, perhaps, and neither proven sent nor proven not sent
-    resend INTEGER NOT NULL DEFAULT 0,       -- accept_duplicate was given
-    asked INTEGER NOT NULL DEFAULT 0,        -- held, and its release asked for: to be reconciled
-    waiting_since REAL,                      -- of an ack: start of the present send timeout
+    hex TEXT NOT NULL UNIQUE,
+    key TEXT,
+    number INTEGER NOT NULL DEFAULT 0,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    uncertain INTEGER NOT NULL DEFAULT 0,
+    resend INTEGER NOT NULL DEFAULT 0,
+    asked INTEGER NOT NULL DEFAULT 0,
+    waiting_since REAL,
     timeouts INTEGER NOT NULL DEFAULT 0,
     timeout_generations TEXT NOT NULL DEFAULT '[]'
 ) STRICT;
@@ -247,7 +248,7 @@ CREATE TABLE outbox_new(
     session TEXT NOT NULL REFERENCES session(name),
     recipient INTEGER NOT NULL REFERENCES recipient(id),
     address TEXT NOT NULL,
-    account TEXT,
+    account TEXT,                            -- whose message it is
     type TEXT NOT NULL,
     content TEXT NOT NULL,
     callback_data TEXT,
@@ -255,24 +256,24 @@ CREATE TABLE outbox_new(
     priority INTEGER NOT NULL CHECK (priority BETWEEN 0 AND 9),
     accepted REAL NOT NULL,
     send_at REAL,
-    scheduled INTEGER NOT NULL DEFAULT 0,
+    scheduled INTEGER NOT NULL DEFAULT 0,    -- send_at lay in the future
     ttl REAL,
     expires_at REAL,
-    ord REAL NOT NULL,
-    due REAL NOT NULL,
+    ord REAL NOT NULL,                       -- place in the chat: max(accepted, send_at)
+    due REAL NOT NULL,                       -- not before
     state INTEGER NOT NULL DEFAULT 0,
     state_since REAL NOT NULL,
     hold TEXT CHECK (hold IN ('restored', 'other_account')),
     reason TEXT,
     error TEXT,
-    hex TEXT NOT NULL,
-    key TEXT,
-    number INTEGER NOT NULL DEFAULT 0,
-    attempts INTEGER NOT NULL DEFAULT 0,
-    uncertain INTEGER NOT NULL DEFAULT 0,
-    resend INTEGER NOT NULL DEFAULT 0,
-    asked INTEGER NOT NULL DEFAULT 0,
-    waiting_since REAL,
+    hex TEXT NOT NULL,                       -- of its next or present hand-over
+    key TEXT,                                -- full key of its last hand-over
+    number INTEGER NOT NULL DEFAULT 0,       -- of its last attempt
+    attempts INTEGER NOT NULL DEFAULT 0,     -- hand-overs proven not sent that count
+    uncertain INTEGER NOT NULL DEFAULT 0,    -- handed over, perhaps, and neither proven sent nor proven not sent
+    resend INTEGER NOT NULL DEFAULT 0,       -- accept_duplicate was given
+    asked INTEGER NOT NULL DEFAULT 0,        -- held, and its release asked for: to be reconciled
+    waiting_since REAL,                      -- of an ack: start of the present send timeout
     timeouts INTEGER NOT NULL DEFAULT 0,
     timeout_generations TEXT NOT NULL DEFAULT '[]',
     exposed INTEGER NOT NULL DEFAULT 0       -- WhatsApp may know `hex`: claimed with it, here or before a restore
