@@ -20,7 +20,7 @@ import structlog
 
 from gateway import process
 from gateway.beat import boot_id
-from gateway.browser import incarnation
+from gateway.browser import incarnation, torn
 from gateway.browser.flags import arguments
 from gateway.browser.walls import missing_walls
 from gateway.executable import Unusable, find_chromium, version
@@ -76,6 +76,9 @@ def prepare(settings: Settings, session: str, executable: Path) -> tuple[list[st
     number = version(executable, settings.run / "chromium-version.json")
     judge_version(profile, number)
     judge_lock(profile)
+    if mended := torn.mend(profile):  # nobody works on it now
+        files = [str(path.relative_to(profile)) for path in mended]
+        log.warning("What the last Chromium had half written was cut off: the next one but one would have deleted it all", files=files)
     flags = arguments(settings, profile, number)
     environ = {k: v for k, v in os.environ.items() if not k.startswith("GATEWAY_")}  # no key of ours in a browser's environment
     environ[MARK] = mark(data, session)

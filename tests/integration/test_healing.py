@@ -88,6 +88,23 @@ def test_restart_by_supervisorctl_works_as_an_operator_expects(gateway: Gateway,
     gateway.healthy()
 
 
+def test_a_write_that_a_kill_tore_costs_no_login(gateway: Gateway) -> None:
+    """Left in place it would: Chromium appends behind it, and its next start finds the database damaged and deletes it."""
+    gateway.healthy()
+    gateway.supervisorctl("stop", "chromium-default")
+    (log,) = (gateway.data / "sessions/default/profile/Default/IndexedDB").glob("*.leveldb/[0-9]*.log")
+    with log.open("ab") as file:
+        file.write(b"\0\0\0\0\x64\x00\x01")  # of a record of 100 bytes, its header
+    gateway.supervisorctl("start", "chromium-default")
+    gateway.healthy()
+    gateway.sent(gateway.send("written behind the torn write"))
+    gateway.supervisorctl("restart", "chromium-default")
+    gateway.healthy()
+    gateway.sent(gateway.send("still linked"))
+    said = (gateway.data / "logs" / "chromium-default.log").read_text()
+    assert "What the last Chromium had half written was cut off" in said and str(log.name) in said
+
+
 def test_stop_is_respected(gateway: Gateway) -> None:
     gateway.supervisorctl("stop", "chromium-default")
     until("health says so", lambda: not gateway.api.get("/api/health")["session_health"])
