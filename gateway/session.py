@@ -148,7 +148,8 @@ def situation(e: Evidence, now: float) -> str | None:
         return _PASSKEY
     if e.state is State.LOGGED_OUT or (e.state is State.AWAITING_SCAN and e.unlinked):
         return (
-            f"this session was logged out, on the phone or here: {scan}; what waits is kept, and goes out when the same account is linked"
+            f"this session was logged out, on the phone or here, or its browser lost the login: {scan}; "
+            "what waits is kept, and goes out when the same account is linked"
         )
     if e.state is State.AWAITING_SCAN:
         return f"no phone is linked yet: {scan}"

@@ -86,7 +86,7 @@ class Keeper:
             log.info("The session's state changed", session=s.session, old=row.state.value, new=after.state.value)
         if wanted is State.LOGGED_OUT:
             s.link = None
-            log.error("The phone has unlinked this session: the queue waits until a phone is linked again", session=s.session, alert=True)
+            log.error("This session was logged out: the queue waits until a phone is linked again", session=s.session, alert=True)
         s.state = after.state
         s.stir()
 
