@@ -23,7 +23,7 @@ from gateway.beat import boot_time
 from gateway.settings import Settings
 from gateway.slot import MARK, mark
 from gateway.store import commands, recoveries, sessions
-from gateway.store.database import open_database, transaction
+from gateway.store.database import begin, open_database, transaction
 from gateway.store.recoveries import Recovery
 from gateway.supervision import Program, ProgramState, Supervisor, Unreachable
 
@@ -268,7 +268,7 @@ async def test_what_a_stopped_chromium_left_is_swept(rig: Rig) -> None:
 
 async def test_a_locked_database_delays_the_row_and_not_the_kill(rig: Rig) -> None:
     old = await rig.pid("browser-default")
-    rig.db.execute("BEGIN IMMEDIATE")
+    begin(rig.db, boot_time() + 5)  # the watchdog itself may be writing at this moment
     os.kill(old, signal.SIGSTOP)
     await rig.successor("browser-default", old)
     assert rig.recoveries() == []
