@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from api_rig import ONE, ApiRig, PlayedHost
 
+from gateway.beat import boot_time
 from gateway.message import NotSent, Rejected, Unconfirmed
 from gateway.store import database
 
@@ -98,7 +99,7 @@ async def test_beyond_the_queue_limit_nothing_is_taken_but_repeats_are_answered(
 async def test_while_another_holds_the_database_nothing_is_promised(tmp_path: Path) -> None:
     async with ApiRig(tmp_path) as api:
         holder = database.open_database(api.settings.database)
-        holder.execute("BEGIN IMMEDIATE")
+        database.begin(holder, boot_time() + 5)
         try:
             (status, refused, headers), (shown, _, _) = await asyncio.gather(api.post("/api/messages", ONE), api.get("/api/messages"))
             assert status == 503 and refused["error"]["code"] == "database_locked" and "Retry-After" in headers
