@@ -10,17 +10,16 @@ import json
 import os
 import threading
 import time
-import zlib
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
-SIZE = 4096  # one page: written by a single pwrite
+from gateway import sealed
+from gateway.sealed import SIZE
+
 #: Seconds between two beats.
 INTERVAL = 1.0
-#: Times that a torn beat is read: its writer may be at it just now, and silence would be said of one who lives.
-TRIES = 5
 #: A beat older than this many seconds is silence.
 SILENT = 5.0
 #: Seconds that a process may take from its lock to its main loop. The API's imports cost 1.1 s of CPU;
@@ -77,10 +76,10 @@ class Heart:
         said = {"pid": os.getpid(), "boot": boot_id(), "at": boot_time(), "facts": facts or {}}
         # as UTF-8: escaped, a page's words in another script are three times as long; half a surrogate pair has no UTF-8
         body = json.dumps(said, ensure_ascii=False).encode("utf-8", "replace")
-        record = b"%08x %s\n" % (zlib.crc32(body), body)
+        record = sealed.seal(body)
         if len(record) > SIZE:
             raise ValueError(f"a beat of {len(record)} bytes does not fit into {SIZE}")
-        os.pwrite(self._fd, record.ljust(SIZE, b" "), 0)
+        os.pwrite(self._fd, record, 0)
 
     def close(self) -> None:
         os.close(self._fd)
@@ -115,34 +114,15 @@ def read(path: Path) -> Beat | None:
 
     The same beat, read again, is the same object.
     """
-    for _ in range(TRIES):
-        try:
-            boot, beat = _parsed(small_file(path))
-        except OSError:
-            return None
-        except ValueError:
-            continue
-        return beat if boot == boot_id() else None
-    return None
+    body = sealed.read(path)
+    if body is None:
+        return None
+    boot, beat = _parsed(body)
+    return beat if boot == boot_id() else None
 
 
 @lru_cache(maxsize=16)
-def _parsed(raw: bytes) -> tuple[str, Beat]:
-    """A beat and its boot; read more often than written. Raises ValueError if it is torn."""
-    checksum, body = raw.rstrip().split(b" ", 1)
-    if int(checksum, 16) != zlib.crc32(body):
-        raise ValueError("torn")
+def _parsed(body: bytes) -> tuple[str, Beat]:
+    """A beat and its boot; read more often than written."""
     data = json.loads(body)
     return data["boot"], Beat(data["pid"], data["at"], data["facts"])
-
-
-def small_file(path: Path | str) -> bytes:
-    """All of a file that is at most a page, as beats and most of /proc are. Raises OSError.
-
-    For what is read again and again at rest: three system calls, where pathlib makes seven and some objects.
-    """
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return os.read(fd, SIZE)
-    finally:
-        os.close(fd)

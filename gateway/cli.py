@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -22,6 +23,15 @@ SANDBOX_LISTEN = "127.0.0.1:8090"
 def fail(text: str, status: int = 1) -> NoReturn:
     click.echo(f"gateway: {text}", err=True)
     sys.exit(status)
+
+
+@contextmanager
+def said(*refusals: type[Exception]) -> Iterator[None]:
+    """Ends with the sentence of such a refusal, and status 1."""
+    try:
+        yield
+    except refusals as error:
+        fail(str(error))
 
 
 def settings() -> Settings:
@@ -124,10 +134,8 @@ def setup() -> None:
     from gateway.provision import SetupFailed
     from gateway.provision import setup as run
 
-    try:
+    with said(SetupFailed, SettingsError):
         run(settings(), click.echo)
-    except (SetupFailed, SettingsError) as error:
-        fail(str(error))
 
 
 @main.command()
@@ -143,10 +151,8 @@ def up(with_sandbox: bool, sandbox_listen: str) -> None:
     from gateway.provision import SetupFailed
     from gateway.up import up as run
 
-    try:
+    with said(SetupFailed, SettingsError):
         run(settings(), sandbox_listen if with_sandbox else None)
-    except (SetupFailed, SettingsError) as error:
-        fail(str(error))
 
 
 @main.command()
@@ -242,10 +248,8 @@ def doctor(as_json: bool, rebuild_lanes: bool) -> None:
     if rebuild_lanes:
         from gateway.doctor.mend import NotMended, rebuild
 
-        try:
+        with said(NotMended):
             click.echo(f"lanes made anew: {rebuild(settings())}", err=as_json)
-        except NotMended as error:
-            fail(str(error))
     found = report.examine()
     click.echo(report.as_json(found) if as_json else report.as_text(found))
     sys.exit(report.exit_status(found))
@@ -259,12 +263,10 @@ def backup(file: Path) -> None:
     \b
     gateway backup backup.db
     """
-    from gateway import backup
+    from gateway.store import backup
 
-    try:
+    with said(backup.Refused):
         size = backup.backup(settings(), file)
-    except backup.Refused as error:
-        fail(str(error))
     click.echo(f"{file}: {size / 1e6:,.1f} MB")
 
 
@@ -276,12 +278,10 @@ def restore(file: Path) -> None:
     \b
     gateway restore backup.db
     """
-    from gateway import backup
+    from gateway.store import backup
 
-    try:
+    with said(backup.Refused):
         done = backup.restore(settings(), file)
-    except backup.Refused as error:
-        fail(str(error))
     click.echo(f"put back; messages that are open in it, and will be held when the gateway starts: {done.open}")
     if done.aside is not None:
         click.echo(f"the database that was here is kept as {done.aside}")

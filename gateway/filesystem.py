@@ -7,6 +7,7 @@ processes write at once.
 from __future__ import annotations
 
 import errno
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,3 +57,12 @@ def unfit(data: Path) -> str | None:
         f"the data directory {data} lies on {mount.kind} (mounted at {mount.at}), where locks cannot be trusted:"
         " set GATEWAY_DATA to a directory on a local disk"
     )
+
+
+def sync(path: Path) -> None:
+    """What was written to this file, or which names are in this directory, is durable on return. Raises OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -56,12 +56,19 @@ def hold_lock(path: Path) -> int:
     A flock dies with its holder, so a stopped process keeps its successor out until it is killed.
     """
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if not try_lock(fd):
         log.warning("another process holds the lock, waiting for its end", lock=path.name)
         fcntl.flock(fd, fcntl.LOCK_EX)
     return fd
+
+
+def try_lock(fd: int) -> bool:
+    """Take the lock of an open file without waiting; False if another process holds it."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def mask(number: str) -> str:

@@ -16,7 +16,8 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from gateway.beat import boot_id, boot_time, small_file
+from gateway.beat import boot_id, boot_time
+from gateway.sealed import small_file
 
 #: Environment of Chromium, and of nothing else: `<real path of the data directory>:<session>`.
 MARK = "GATEWAY_CHROMIUM_OF"

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.beat import boot_id
+from gateway.filesystem import sync
 from gateway.origin import place, same
 from gateway.slot import alive, chromium_processes, read_launch
 
@@ -102,11 +103,7 @@ def _write(slot: Path, state: dict[str, Any]) -> None:
     finally:
         os.close(fd)
     fresh.rename(slot / NAME)
-    directory = os.open(slot, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    sync(slot)
 
 
 def _sync_file_system(directory: Path) -> None:

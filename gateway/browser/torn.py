@@ -18,6 +18,8 @@ from pathlib import Path
 
 import structlog
 
+from gateway.filesystem import sync
+
 log = structlog.get_logger()
 
 BLOCK, HEADER = 32_768, 7
@@ -56,7 +58,8 @@ def mend(profile: Path) -> list[Path]:
         try:
             data = path.read_bytes()
             if (size := whole(data)) < len(data):
-                _cut(path, size)
+                os.truncate(path, size)
+                sync(path)
                 mended.append(path)
         except OSError as error:
             log.warning("A file of the profile cannot be looked at", path=str(path), reason=error.strerror)
@@ -68,13 +71,3 @@ def _logs(profile: Path) -> Iterator[Path]:
     for current in (*profile.glob("*/*/CURRENT"), *profile.glob("*/*/*/CURRENT")):
         yield from current.parent.glob("[0-9]*.log")
         yield from current.parent.glob("MANIFEST-[0-9]*")
-
-
-def _cut(path: Path, size: int) -> None:
-    """Durable on return."""
-    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    try:
-        os.ftruncate(fd, size)
-        os.fsync(fd)
-    finally:
-        os.close(fd)

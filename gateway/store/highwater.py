@@ -13,21 +13,17 @@ from __future__ import annotations
 
 import contextlib
 import os
-import zlib
 from pathlib import Path
 
-#: Bytes of the record: a checksum, so that a torn read is seen, and the number.
+from gateway import sealed
+
+#: Bytes of the record; the longest has 29.
 _SIZE = 32
 
 
 def read(database: Path) -> int:
     """The number of the last event that a database at this path had; 0 if nothing is known."""
-    for _ in range(3):  # torn: read again
-        with contextlib.suppress(OSError, ValueError):
-            checksum, number = _path_of(database).read_bytes().split()
-            if int(checksum, 16) == zlib.crc32(number):
-                return int(number)
-    return 0
+    return int(sealed.read(_path_of(database)) or 0)
 
 
 def _path_of(database: Path) -> Path:
@@ -50,9 +46,8 @@ class HighWater:
         """The database holds this event: durably, its commit has been synced. A disk too full for 32 bytes leaves the mark as it is."""
         if event <= self._known:
             return
-        number = b"%d" % event
         with contextlib.suppress(OSError):
-            os.pwrite(self._fd, (b"%08x %s" % (zlib.crc32(number), number)).ljust(_SIZE), 0)
+            os.pwrite(self._fd, sealed.seal(b"%d" % event, _SIZE), 0)
             self._known = event
 
     def close(self) -> None:

@@ -58,6 +58,11 @@ def hold_restored(conn: sqlite3.Connection, *, now: float) -> int:
     return held + len(rows)
 
 
+def would_hold(conn: sqlite3.Connection) -> int:
+    """How many rows are open, which `hold_restored` holds; only looks."""
+    return int(conn.execute("SELECT count(*) FROM outbox WHERE state < 10").fetchone()[0])
+
+
 def release(
     conn: sqlite3.Connection,
     *,

@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 from store_rig import Rig
 
-from gateway import backup
 from gateway.settings import Settings
-from gateway.store import database
+from gateway.store import backup, database
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ from store_rig import Rig
 from gateway.browser import incarnation
 from gateway.message import State
 from gateway.origin import place, same
-from gateway.store import database, events, highwater, holds, origin, outbox
+from gateway.settings import Settings
+from gateway.store import backup, database, events, highwater, holds, origin, outbox
 
 
 class Home:
@@ -31,9 +33,17 @@ class Home:
         return held
 
     def backup(self, to: Path) -> Path:
-        """As docs/operating.md says."""
-        self.rig.conn.execute("VACUUM INTO ?", [str(to)])
+        backup.backup(Settings(data=self.path), to)
         return to
+
+    def put_back(self, copy: Path, by: Callable[[Path, Path], object] = shutil.copy) -> int:
+        """By hand, in the database's place, after a last writer that has noted how far it was. Returns how many rows are held now."""
+        self.settle()
+        self.rig.conn.close()
+        for path in self.path.glob("gateway.db-*"):
+            path.unlink()
+        by(copy, self.rig.path)
+        return self.reopen()
 
     def reopen(self) -> int:
         """A writer's start. Returns how many rows are held now."""
@@ -105,15 +115,11 @@ def test_a_backup_put_in_the_databases_place_is_held_though_the_directory_is_the
     rig = home.rig
     sent, waiting = rig.accept("4915550001@c.us", "4915550002@c.us")
     rig.resolve()
-    backup = home.backup(tmp_path / "backup.db")
+    copy = home.backup(tmp_path / "backup.db")
     assert rig.claimed().message == sent
     rig.ack(rig.get(sent).wa_id.split("_")[2])
-    home.settle()
-    rig.conn.close()
-    for path in home.path.glob("gateway.db-*"):
-        path.unlink()
-    (shutil.copy if in_place else shutil.move)(backup, rig.path)
-    assert home.reopen() == 2, "what had been queued in the backup may have gone out since, and this one did"
+    held = home.put_back(copy, shutil.copy if in_place else shutil.move)
+    assert held == 2, "what had been queued in the backup may have gone out since, and this one did"
     assert {m.id: (m.state, m.hold) for m in outbox.list_(rig.conn).messages} == {
         sent: (State.QUEUED, "restored"),
         waiting: (State.QUEUED, "restored"),
@@ -130,14 +136,9 @@ def test_a_receipt_finds_what_a_backup_took_for_never_handed_over(home: Home, tm
     rig = home.rig
     queued, cancelled = rig.accept("4915550001@c.us", "4915550002@c.us")
     rig.do(outbox.cancel, id=cancelled, now=rig.now)
-    backup, ids = home.backup(tmp_path / "backup.db"), [r[0] for r in rig.conn.execute("SELECT hex FROM outbox ORDER BY id")]
+    copy, ids = home.backup(tmp_path / "backup.db"), [rig.hex(queued), rig.hex(cancelled)]
     rig.do(outbox.requeue, id=cancelled, now=rig.now)
-    home.settle()
-    rig.conn.close()
-    for path in home.path.glob("gateway.db-*"):
-        path.unlink()
-    shutil.copy(backup, rig.path)
-    assert home.reopen() == 1
+    assert home.put_back(copy) == 1
     for hex_, message in zip(ids, (queued, cancelled), strict=True):
         assert rig.ack(hex_)
         assert rig.get(message).state is State.SENT
@@ -146,13 +147,10 @@ def test_a_receipt_finds_what_a_backup_took_for_never_handed_over(home: Home, tm
 
 
 def test_readers_of_the_event_log_miss_nothing_that_comes_after_a_restore(home: Home, tmp_path: Path) -> None:
-    backup = home.backup(tmp_path / "backup.db")
+    copy = home.backup(tmp_path / "backup.db")
     home.rig.accept("4915550001@c.us")
-    home.settle()
     cursor = events.last(home.rig.conn)
-    home.rig.conn.close()
-    shutil.copy(backup, home.rig.path)
-    home.reopen()
+    home.put_back(copy)
     (message,) = home.rig.accept("4915550002@c.us")
     assert [e.message for e in events.after(home.rig.conn, cursor, 10)] == [message]
 

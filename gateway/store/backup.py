@@ -7,7 +7,6 @@ Only the database: WhatsApp's keys, in the browser's profile, must never go back
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import shutil
 import sqlite3
@@ -17,7 +16,10 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from gateway.filesystem import sync
+from gateway.process import try_lock
 from gateway.settings import Settings
+from gateway.store import holds
 from gateway.store.database import open_to_inspect, version
 from gateway.store.migrations import STEPS
 
@@ -50,7 +52,7 @@ def backup(settings: Settings, to: Path) -> int:
     try:
         with closing(open_to_inspect(settings.database)) as conn:
             conn.execute("VACUUM INTO ?", [str(to)])  # an empty file is as good as none to it; it keeps the mode
-        _sync(to)
+        sync(to)
     except (sqlite3.Error, OSError) as error:
         to.unlink(missing_ok=True)
         raise Refused(f"the backup could not be made: {error}") from None
@@ -65,10 +67,10 @@ def restore(settings: Settings, backup: Path) -> Restored:
         try:
             shutil.copyfile(backup, fresh)
             fresh.chmod(0o600)
-            _sync(fresh)
+            sync(fresh)
             aside = _set_aside(database) if database.exists() else None
             fresh.replace(database)
-            _sync(database.parent)
+            sync(database.parent)
         except OSError as error:
             fresh.unlink(missing_ok=True)
             raise Refused(f"the backup could not be put back: {error}") from None
@@ -83,20 +85,12 @@ def _nothing_runs(settings: Settings) -> Iterator[None]:
         for lock in sorted(settings.run.glob("*.lock")):
             fd = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
             held.callback(os.close, fd)
-            while not _locked(fd):
+            while not try_lock(fd):
                 if time.monotonic() > until:
                     stop = "`supervisorctl -c supervisor.conf shutdown`, or Ctrl-C where `gateway up` runs"
                     raise Refused(f"{lock.stem} runs: stop the gateway first ({stop})")
                 time.sleep(0.1)
         yield
-
-
-def _locked(fd: int) -> bool:
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _examined(backup: Path) -> int:
@@ -111,7 +105,7 @@ def _examined(backup: Path) -> int:
             said = conn.execute("PRAGMA quick_check(1)").fetchone()[0]
             if said != "ok":
                 raise Refused(f"{backup} is damaged: {said}")
-            return int(conn.execute("SELECT count(*) FROM outbox WHERE state < 10").fetchone()[0])
+            return holds.would_hold(conn)
     except sqlite3.Error as error:
         raise Refused(f"{backup} cannot be read as a database of a gateway: {error}") from None
 
@@ -130,11 +124,3 @@ def _set_aside(database: Path) -> Path:
         log.rename(aside.with_name(f"{aside.name}-wal"))
     database.with_name(f"{database.name}-shm").unlink(missing_ok=True)
     return aside
-
-
-def _sync(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
