@@ -9,6 +9,7 @@ import fcntl
 import gc
 import logging
 import os
+import resource
 import signal
 import sys
 import time
@@ -108,6 +109,8 @@ def start(settings: Settings, name: str, *, beats: bool = True) -> int:
     if os.environ.get(SUPERVISED):
         die_with_parent()
     os.umask(PRIVATE)
+    if not settings.core_dumps:
+        forbid_core_dumps()
     settings.make_directories()
     with contextlib.suppress(OSError):
         # typed by hand, supervisord opens its log before it heeds the umask of supervisor.conf
@@ -121,6 +124,15 @@ def start(settings: Settings, name: str, *, beats: bool = True) -> int:
         global _birth
         _birth = when_there_is_room(lambda: beat.Birth(settings.beat(name)))
     return lock
+
+
+def forbid_core_dumps() -> None:
+    """Set this process's limit of core dumps to 0, for it and all that it starts or becomes.
+
+    A dump of Chromium holds message texts and keys, has hundreds of megabytes, and lands in the working directory, which
+    is the data directory in the image and under systemd. systemd-coredump and apport heed the limit too.
+    """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def when_there_is_room(make: Callable[[], T]) -> T:

@@ -68,6 +68,7 @@ class Settings(BaseModel):
     proxy: str | None = Field(None, description="Proxy for Chromium, as its --proxy-server takes it.")
     wa_js: Path | None = Field(None, description="The wa-js bundle; the one that `gateway setup` installed where unset.")
     default_region: str | None = Field(None, description="Region (DE, BR, …) in which national numbers are read.")
+    core_dumps: bool = Field(False, description="Let a crashed process leave a core dump; it holds message texts and keys.")
     doorbells: bool = Field(True, description="Wake other processes after a commit; without it they poll each second.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
     log_format: Literal["auto", "console", "json"] = Field("auto", description="auto: console on a terminal, else JSON.")

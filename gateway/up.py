@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gateway.executable import Unusable, find_chromium
 from gateway.filesystem import unfit
-from gateway.process import PRIVATE
+from gateway.process import PRIVATE, forbid_core_dumps
 from gateway.provision import SetupFailed, packaged, wa_js_path
 from gateway.settings import Settings
 
@@ -89,5 +89,7 @@ def up(settings: Settings, sandbox: str | None) -> None:
     conf = write_conf(settings, sandbox=sandbox)
     print(f"supervisorctl -c {conf} status", flush=True)
     argv = command(conf)
+    if not settings.core_dumps:
+        forbid_core_dumps()
     os.umask(PRIVATE)  # in the foreground supervisord heeds no umask of its file
     os.execv(argv[0], argv)  # noqa: S606 - becoming supervisord is the purpose

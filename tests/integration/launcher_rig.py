@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -17,6 +19,11 @@ from gateway.settings import Settings
 CHROMIUM = find_chromium(Path(os.environ["GATEWAY_CHROMIUM"]) if "GATEWAY_CHROMIUM" in os.environ else None)
 
 START = "import sys; from gateway.browser.chromium import main; from gateway.settings import load; sys.exit(main(load(), 'default'))"
+
+
+def allow_core_dumps() -> None:
+    """As on a machine where dumps are switched on for all."""
+    resource.setrlimit(resource.RLIMIT_CORE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
 
 def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
@@ -41,7 +48,15 @@ class Rig:
         """A process that runs the launcher; with START it becomes Chromium."""
         environ = {**os.environ, "GATEWAY_DATA": str(self.data), "GATEWAY_API_KEY": "a-key-that-stays-here"}
         with self.log.open("ab") as log:
-            return subprocess.Popen([sys.executable, "-c", code], env=environ, stdout=log, stderr=log, process_group=0)
+            return subprocess.Popen(
+                [sys.executable, "-c", code],
+                env=environ,
+                cwd=self.data,
+                stdout=log,
+                stderr=log,
+                process_group=0,
+                preexec_fn=allow_core_dumps,
+            )
 
     def port(self) -> int:
         """DevTools' port, once it is told."""
@@ -72,6 +87,14 @@ class Rig:
 
     def processes(self) -> list[int]:
         return slots.chromium_processes(self.data, "default", CHROMIUM)
+
+    def command_lines(self) -> dict[int, str]:
+        """pid → command line of each of Chromium's processes."""
+        lines = {}
+        for pid in self.processes():
+            with contextlib.suppress(OSError):  # it may end meanwhile
+                lines[pid] = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+        return lines
 
 
 def end(process: subprocess.Popen[bytes]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -87,6 +88,19 @@ def test_leftovers_are_found_without_the_record(rig: Rig) -> None:
     first.wait(5)
     assert not old & set(rig.processes())
     end(second)
+
+
+def test_a_chromium_that_crashes_leaves_no_core_dump(rig: Rig) -> None:
+    started = rig.up()
+    until(lambda: any("--type=renderer" in line for line in rig.command_lines().values()))
+    lines = rig.command_lines()
+    assert {resource.prlimit(pid, resource.RLIMIT_CORE) for pid in lines} == {(0, 0)}
+    renderer = next(pid for pid, line in lines.items() if "--type=renderer" in line)
+    os.kill(renderer, signal.SIGSEGV)
+    until(lambda: slots.started_at(renderer) is None)
+    os.kill(started.pid, signal.SIGSEGV)
+    assert started.wait(10) == -signal.SIGSEGV
+    assert not list(rig.data.rglob("core*")), "the data directory is where it runs"
 
 
 def test_another_slots_chromium_is_left_alone(rig: Rig, tmp_path: Path) -> None:
