@@ -41,6 +41,23 @@ def to_tick(seconds: float) -> float:
     return seconds - boot_time() % seconds
 
 
+def written(value: Any) -> bytes:
+    """A value as a beat holds it: JSON in UTF-8. Escaped as ASCII, words in another script would be three times as long."""
+    return json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")  # half a surrogate pair has no UTF-8
+
+
+def fitting(text: str | None, size: int) -> str | None:
+    """The text, cut so that it takes at most `size` bytes of a beat. For what others wrote: a beat that is too long ends its process."""
+    if text is None or len(text) * 6 <= size:  # a control character is written as six bytes, no character as more
+        return text
+    used = 0
+    for n, character in enumerate(text):
+        used += len(written(character)) - 2
+        if used > size:
+            return text[:n]
+    return text
+
+
 @cache
 def boot_id() -> str:
     """The kernel's id of this boot; a beat of another boot is none."""
@@ -74,9 +91,7 @@ class Heart:
     def beat(self, facts: dict[str, Any] | None = None) -> None:
         """Overwrite the file with a fresh beat. Raises ValueError if the facts do not fit into a page."""
         said = {"pid": os.getpid(), "boot": boot_id(), "at": boot_time(), "facts": facts or {}}
-        # as UTF-8: escaped, a page's words in another script are three times as long; half a surrogate pair has no UTF-8
-        body = json.dumps(said, ensure_ascii=False).encode("utf-8", "replace")
-        record = sealed.seal(body)
+        record = sealed.seal(written(said))
         if len(record) > SIZE:
             raise ValueError(f"a beat of {len(record)} bytes does not fit into {SIZE}")
         os.pwrite(self._fd, record, 0)

@@ -67,7 +67,6 @@ class Evidence:
     round_trip: float | None = None  #: seconds that the last answered one took
     missed: int = 0  #: round trips missed in a row
     crashed: bool = False  #: the page said that its renderer crashed
-    page_errors: int = 0  #: uncaught exceptions of this document
     canary: str | None = "not asked"  #: None: passes by value; else what failed
     canary_failed_since: float | None = None
     socket: str | None = None  #: CONNECTED, OPENING, TIMEOUT, …

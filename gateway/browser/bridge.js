@@ -31,9 +31,10 @@
   const CODE_DELAY = 50;
   /** Presses that one dialog gets; one that outlasts them is for a person. */
   const PRESSES = 3;
-  /** Dialogs told of at once, and characters of each heading: they have to fit into the host's beat file. */
+  /** Dialogs reported at once, characters of each heading, and of what the canary says: the host's beat file has a fixed size. */
   const DIALOGS = 2;
   const HEADING = 60;
+  const CANARY = 200;
   /**
    * Dialogs that WhatsApp Web is known to lay over its page, by heading, and the buttons that say no more than "read".
    * In English, which Chromium's flags ask for. Left alone, "What's new" has ended in a logout after minutes
@@ -72,7 +73,6 @@
       overflowed: false,
       /** nack codes by hex, until the message is forgotten @type {Map<string, number | null>} */
       codes: new Map(),
-      errors: 0,
       drops: 0,
       connected: false,
       /** since when MAIN, NORMAL and CONNECTED hold without a break, as performance.now() @type {number | null} */
@@ -363,7 +363,7 @@
       try {
         broken = canary();
       } catch (error) {
-        broken = described(error).text;
+        broken = described(error).text.slice(0, CANARY);
       }
     }
     const running = [...state.calls.values()].filter((c) => c.state === 'running').map((c) => c.since);
@@ -388,7 +388,6 @@
       canary: broken,
       steady: state.steadySince === null ? null : (performance.now() - state.steadySince) / 1000,
       drops: state.drops,
-      errors: state.errors,
       dialogs: dialogs().map(({ title, button }) => ({ title, known: button !== null })),
       events: state.events.size,
       overflowed: state.overflowed,
@@ -601,14 +600,6 @@
   };
 
   // -- into the page
-
-  const count = () => {
-    state.errors += 1;
-  };
-  window.addEventListener('error', count);
-  window.addEventListener('unhandledrejection', count);
-  undo.push(() => window.removeEventListener('error', count));
-  undo.push(() => window.removeEventListener('unhandledrejection', count));
 
   // a passkey is asked for after some scans; a headless browser has nobody to ask, so it is kept open and said
   if (!state.credentialsWrapped && navigator.credentials) {

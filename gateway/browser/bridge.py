@@ -49,7 +49,6 @@ class Report:
     canary: str | None  #: None while ready: passes by value
     steady: float | None  #: how long MAIN, NORMAL and CONNECTED have held without a break
     drops: int
-    errors: int
     events: int
     overflowed: bool
     dialogs: list[dict[str, Any]]  #: what lies over the page: `title`, and whether it is `known`, so that it can be dismissed

@@ -6,10 +6,15 @@ import asyncio
 import contextlib
 from dataclasses import asdict, dataclass, field
 
-from gateway.beat import boot_time
+from gateway.beat import boot_time, fitting
 from gateway.browser.bridge import Bridge, Report
 from gateway.pacing import Pacer
 from gateway.session import FRESH, ROUND_TRIP, Evidence, State
+
+#: Bytes of the beat file for what the page or an error says: a sentence, a dialog's heading, a word.
+SENTENCE, HEADING, WORD = 600, 240, 64
+#: Dialogs that it names at most.
+DIALOGS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,15 +120,17 @@ class Standing:
         return Evidence(
             session=self.session, state=self.state, epoch=self.epoch, since=self.since,
             connected=page is not None and not page.lost.done(), chromium_pid=self.chromium_pid,
-            generation=r.generation if r else None, asked_at=self.asked_at, answered_at=self.answered_at, round_trip=self.round_trip,
-            missed=self.missed, crashed=page is not None and page.crashed, page_errors=r.errors if r else 0, canary=self.canary(),
-            canary_failed_since=self.canary_failed_since, socket=r.socket if r else None, socket_down_since=self.socket_down_since,
-            stream_mode=r.mode if r else None, stream_info=r.info if r else None, progressed_at=self.progressed_at,
-            account=r.account if r else None, expected_account=self.expected_account, oldest_unacked_at=oldest,
-            handed_over_at=self.oldest_unacked_at, last_ack_at=self.last_ack_at, given_up=self.given_up, synced_at=self.steady_at,
-            memory_bytes=self.memory_bytes, pidfd_exit=self.chromium_ended, restricted_until=self.restricted_until,
-            unlinked=self.unlinked, elsewhere_since=self.elsewhere_since, dialogs=self.dialogs, takeovers=self.takeovers,
-            detail=(self.detail or "")[:300] or None, pace=[asdict(use) for use in self.pacer.uses(boot_time())],
+            generation=fitting(r.generation, WORD) if r else None, asked_at=self.asked_at, answered_at=self.answered_at,
+            round_trip=self.round_trip, missed=self.missed, crashed=page is not None and page.crashed,
+            canary=fitting(self.canary(), SENTENCE), canary_failed_since=self.canary_failed_since,
+            socket=fitting(r.socket, WORD) if r else None, socket_down_since=self.socket_down_since,
+            stream_mode=fitting(r.mode, WORD) if r else None, stream_info=fitting(r.info, WORD) if r else None,
+            progressed_at=self.progressed_at, account=fitting(r.account, WORD) if r else None, expected_account=self.expected_account,
+            oldest_unacked_at=oldest, handed_over_at=self.oldest_unacked_at, last_ack_at=self.last_ack_at, given_up=self.given_up,
+            synced_at=self.steady_at, memory_bytes=self.memory_bytes, pidfd_exit=self.chromium_ended,
+            restricted_until=self.restricted_until, unlinked=self.unlinked, elsewhere_since=self.elsewhere_since,
+            dialogs=tuple(fitting(title, HEADING) or "" for title in self.dialogs[:DIALOGS]), takeovers=self.takeovers,
+            detail=fitting(self.detail, SENTENCE) or None, pace=[asdict(use) for use in self.pacer.uses(boot_time())],
         )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from gateway.session import State
 WELL = Report(
     generation="g", version="v", epoch=1, attachment=1, url="", loaded=True, library="4.6.0", ready=True, authenticated=True,
     socket="CONNECTED", mode="MAIN", info="NORMAL", account="491@c.us", lid=None, device="491:1@c.us", qr=False, passkey=False,
-    canary=None, steady=9.0, drops=0, errors=0, events=0, overflowed=False, dialogs=[], running=None,
+    canary=None, steady=9.0, drops=0, events=0, overflowed=False, dialogs=[], running=None,
 )  # fmt: skip
 QR = replace(WELL, ready=False, authenticated=False, account=None, socket="UNPAIRED", mode="QR", qr=True)
 
