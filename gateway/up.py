@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from gateway import supervisor_conf
 from gateway.executable import Unusable, find_chromium
 from gateway.filesystem import unfit
 from gateway.process import PRIVATE, forbid_core_dumps
 from gateway.provision import SetupFailed, packaged, wa_js_path
 from gateway.settings import Settings
+from gateway.supervisor_conf import NotHeld
 
 #: A unix socket's path may have 107 bytes; supervisord makes `supervisor.sock.PID` beside it first.
 _LONGEST_SOCKET = 107 - 8
 
 _SANDBOX = """
 [program:sandbox]
-command = {gateway} sandbox --listen {listen}
+command = "%(here)s/.venv/bin/gateway" sandbox --listen {listen}
 priority = 5
 autorestart = true
 startsecs = 1
 startretries = 1000000000
 stopwaitsecs = 2
-stdout_logfile = {logs}/sandbox.log
+stdout_logfile = %%(here)-s/data/logs/sandbox.log
 stdout_logfile_maxbytes = 10MB
 stdout_logfile_backups = 1
 redirect_stderr = true
@@ -42,28 +45,33 @@ def write_conf(settings: Settings, *, sandbox: str | None = None, environ: Mappi
     settings.make_directories()
     if len(os.fsencode(settings.supervisor_socket)) > _LONGEST_SOCKET:
         raise SetupFailed(f"the path {settings.data} is too long for a unix socket: set GATEWAY_DATA to a shorter one")
-    data, program = _plain(str(settings.data)), _plain(shlex.join([sys.executable, "-m", "gateway"]))
-    text = packaged("supervisor.conf").read_text()
-    text = text.replace("%(here)s/.venv/bin/gateway", program).replace("%(here)s/data", data)
-    if sandbox:
-        text += _SANDBOX.format(gateway=program, listen=sandbox, logs=f"{data}/logs")
     given = {k: v for k, v in environ.items() if k.startswith("GATEWAY_") and not k.endswith("_KEY")}
     given["GATEWAY_DATA"] = str(settings.data)
     if sandbox:
         given["GATEWAY_WHATSAPP_URL"] = f"http://{sandbox}/"
-    values = ",".join(f'{name}="{_plain(value)}"' for name, value in sorted(given.items()))
-    text = text.replace(f'environment = GATEWAY_DATA="{data}"', f"environment = {values}")
+    try:
+        text = _text(str(settings.data), given, sandbox)
+    except NotHeld as error:
+        raise SetupFailed(f"supervisord cannot be given {error}") from None
     path = settings.data / "supervisor.conf"
     path.write_text(text)
     path.chmod(0o600)
     return path
 
 
-def _plain(value: str) -> str:
-    """The value, if supervisord's format can hold it. Raises SetupFailed."""
-    if any(mark in value for mark in '"%;\n'):  # quotes, expansions (some are done twice), comments
-        raise SetupFailed(f"supervisord cannot be given the value {value!r}: leave out quotes, %, ; and line breaks")
-    return value
+def _text(data: str, environ: Mapping[str, str], sandbox: str | None) -> str:
+    """supervisor.conf for that data directory and these variables. Raises NotHeld, SetupFailed."""
+    values, program = supervisor_conf.environment(environ), supervisor_conf.command([sys.executable, "-m", "gateway"])
+    text = packaged("supervisor.conf").read_text()
+    if sandbox:
+        text += _SANDBOX.format(listen=sandbox)
+    instead = {
+        'GATEWAY_DATA="%%(here)-s/data"': values,
+        '"%(here)s/.venv/bin/gateway"': program,
+        "%%(here)-s/data": supervisor_conf.plain(data, expansions=2),
+        "%(here)s/data": supervisor_conf.plain(data),
+    }
+    return re.sub("|".join(map(re.escape, instead)), lambda found: instead[found[0]], text)
 
 
 def command(conf: Path) -> list[str]:
@@ -87,7 +95,7 @@ def up(settings: Settings, sandbox: str | None) -> None:
     """Become supervisord. Raises SetupFailed, SettingsError."""
     check(settings)
     conf = write_conf(settings, sandbox=sandbox)
-    print(f"supervisorctl -c {conf} status", flush=True)
+    print(f"supervisorctl -c {shlex.quote(str(conf))} status", flush=True)
     argv = command(conf)
     if not settings.core_dumps:
         forbid_core_dumps()

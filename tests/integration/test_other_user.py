@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import signal
 import subprocess
@@ -47,27 +48,42 @@ def test_the_demo_with_chromiums_own_sandbox_and_nothing_readable_by_others(user
         assert user.exposed() == []
 
 
-#: A checkout of this user's: supervisor.conf beside .venv and data.
-CHECKOUT = """mkdir -p .venv/bin && cp {conf} . && printf '#!/bin/sh\\nexec {gateway} "$@"\\n' > .venv/bin/gateway &&
-chmod 700 .venv .venv/bin .venv/bin/gateway && chmod 600 supervisor.conf && .venv/bin/gateway setup"""
+#: A checkout of this user's: supervisor.conf and monitor.sh beside .venv and data. cron gives no terminal, and here no PATH and no home.
+CHECKOUT = """mkdir -p .venv/bin && cp {code}/supervisor.conf {code}/monitor.sh . &&
+printf '#!/bin/sh\\nexec {gateway} "$@"\\n' > .venv/bin/gateway &&
+chmod 700 .venv .venv/bin .venv/bin/gateway monitor.sh && chmod 600 supervisor.conf && .venv/bin/gateway setup"""
+ODD = "Bob's 50% ;a #b ü"
+BARE = {"HOME": None, "PATH": None, "TERM": None, "USER": None}
 
 
-def test_supervisord_typed_by_hand_makes_nothing_readable_by_others(user: User) -> None:
+def test_a_checkout_with_an_odd_name_started_by_a_user_without_a_name_and_a_home(user: User) -> None:
+    """supervisord typed by hand, monitor.sh by a link and as from cron, `gateway up`; nothing is readable by others."""
     api = Client(f"http://127.0.0.1:{free_port()}")
-    data, conf = user.home / "data", str(user.home / "supervisor.conf")
-    environ = {"GATEWAY_LISTEN": api.base.removeprefix("http://"), "GATEWAY_WHATSAPP_URL": "about:blank"}
-    make = CHECKOUT.format(conf=user.code / "supervisor.conf", gateway=shlex.join(user.module("gateway")))
-    assert user.popen(["sh", "-c", make], environ=environ).wait(START) == 0
+    checkout, link = user.home / ODD, user.home / "watch it"
+    data, conf = checkout / "data", str(checkout / "supervisor.conf")
+    environ = {"GATEWAY_LISTEN": api.base.removeprefix("http://"), "GATEWAY_WHATSAPP_URL": "about:blank", **BARE}
+    make = CHECKOUT.format(code=user.code, gateway=shlex.join(user.module("gateway")))
+    assert user.popen(["install", "-d", "-m", "700", str(checkout)]).wait(START) == 0
+    assert user.popen(["sh", "-c", make], environ={**environ, "PATH": os.environ["PATH"]}, cwd=checkout).wait(START) == 0
+    link.symlink_to(checkout / "monitor.sh")
     try:
         # it goes into the background by itself
         assert user.popen(user.module("supervisor.supervisord", "-c", conf), environ=environ).wait(START) == 0
         until("the API answers", lambda: api.get("/readyz"), START)
         until("Chromium has a profile", lambda: (data / "sessions/default/profile/Default").is_dir(), START)
         assert (data / "logs/supervisord.log").exists()
-        assert user.exposed() == []
+        shown, ended = user.said([str(link), "status"], environ=environ)
+        assert ended == 1 and shown.startswith("Not healthy") and "process chromium-default: " in shown
+        shown, ended = user.said([str(checkout / ".venv/bin/gateway"), "logs", "api"], environ={**environ, "GATEWAY_DATA": str(data)})
+        assert ended == 0 and "api | " in shown
+        assert [path for path in user.exposed() if str(link) not in path] == []
     finally:
         user.popen(user.module("supervisor.supervisorctl", "-c", conf, "shutdown"), stdout=subprocess.DEVNULL).wait(30)
     until("none is left", lambda: not user.left())
+    with user.gateway("up", environ={**environ, "GATEWAY_DATA": str(data)}) as (_, told):
+        until("the API answers", lambda: api.get("/readyz"), START)
+        typed = shlex.split(next(line for line in told().splitlines() if line.startswith("supervisorctl ")))
+        assert "RUNNING" in user.said(user.module("supervisor.supervisorctl", *typed[1:], "api"))[0]
 
 
 def test_where_chromiums_sandbox_cannot_work_it_is_said_what_to_do(user: User) -> None:

@@ -99,7 +99,8 @@ class User:
         self.code = code = self.root / "code"
         venv = self.root / "venv"
         _tree(_CHECKOUT / "gateway", code / "gateway")
-        _file(_CHECKOUT / "supervisor.conf", code / "supervisor.conf")
+        for name in ("supervisor.conf", "monitor.sh"):
+            _file(_CHECKOUT / name, code / name)
         if bundle := self.environ.get("GATEWAY_WA_JS"):
             self.environ["GATEWAY_WA_JS"] = _file(bundle, code / "wa.js")
         base = Path(sys._base_executable).resolve()  # type: ignore[attr-defined]
@@ -141,12 +142,13 @@ class User:
         self,
         command: list[str],
         *,
-        environ: Mapping[str, str] | None = None,
+        environ: Mapping[str, str | None] | None = None,
         before: Callable[[], None] | None = None,
         stdout: int | None = None,
         stderr: int | None = None,
+        cwd: Path | None = None,
     ) -> subprocess.Popen[bytes]:
-        """Start a command as this user; it dies with us, Ctrl-C reaches it, its umask is the usual one."""
+        """Start a command as this user; it dies with us, Ctrl-C reaches it, its umask is the usual one. None unsets a variable."""
 
         def prepare() -> None:
             signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
@@ -157,8 +159,8 @@ class User:
         who = {"user": self.uid, "group": self.uid, "extra_groups": []} if self.borrowed else {}
         return subprocess.Popen(
             command,
-            env={**self.environ, **(environ or {})},
-            cwd=self.home,
+            env={name: value for name, value in {**self.environ, **(environ or {})}.items() if value is not None},
+            cwd=cwd or self.home,
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=stderr,
@@ -168,9 +170,14 @@ class User:
             **who,  # type: ignore[arg-type]
         )
 
+    def said(self, command: list[str], environ: Mapping[str, str | None] | None = None) -> tuple[str, int]:
+        """What a command printed, and its exit status."""
+        process = self.popen(command, environ=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        return process.communicate(timeout=60)[0].decode(), process.returncode
+
     @contextmanager
     def gateway(
-        self, *words: str, environ: Mapping[str, str] | None = None, before: Callable[[], None] | None = None
+        self, *words: str, environ: Mapping[str, str | None] | None = None, before: Callable[[], None] | None = None
     ) -> Iterator[tuple[subprocess.Popen[bytes], Callable[[], str]]]:
         """`gateway WORDS`: the process, and what it said so far; printed if the block fails."""
         said = self.root / f"{words[0]}.out"

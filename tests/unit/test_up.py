@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from supervisor.options import ServerOptions
+from supervisor.options import ClientOptions, ServerOptions
 
 from gateway.provision import SetupFailed
 from gateway.settings import Settings, SettingsError
@@ -22,6 +23,13 @@ def parsed(conf: Path) -> Any:
     options = ServerOptions()
     options.realize(["-c", str(conf)])
     return options
+
+
+def asked(conf: Path) -> str:
+    """Where supervisorctl asks."""
+    options = ClientOptions()
+    options.realize(["-c", str(conf), "status"])
+    return str(options.serverurl)
 
 
 def programs(options: Any) -> dict[str, Any]:
@@ -76,10 +84,44 @@ def test_a_path_too_long_for_a_socket_is_refused_with_a_sentence(tmp_path: Path)
         write_conf(Settings(data=tmp_path / ("x" * 100)), environ={})
 
 
-@pytest.mark.parametrize("value", ['--lang="de"', "100%", "a ; b"])
+#: Names that a shell, an INI file or a format string would read otherwise; also with what ends a comment's line.
+ODD = ["a b", "Bob's", "50%", "%(here)s %s", "a ;b #c", "a;b#c", "ü 日本", "a,b=c", "$HOME `x`"]
+
+
+@pytest.mark.parametrize("name", [*ODD, 'say "hi" twice'])
+def test_a_data_directory_with_an_odd_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    data, python = tmp_path / name, f"/opt/{name}/bin/python"
+    monkeypatch.setattr(sys, "executable", python)
+    conf = write_conf(Settings(data=data), environ={"GATEWAY_CHROMIUM_ARGS": name})
+    options = parsed(conf)
+    for program in programs(options).values():
+        assert shlex.split(program.command)[:3] == [python, "-m", "gateway"]
+        assert program.environment == {"GATEWAY_DATA": str(data), "GATEWAY_CHROMIUM_ARGS": name}
+        assert program.stdout_logfile == f"{data}/logs/{program.name}.log"
+    assert options.logfile == f"{data}/logs/supervisord.log" and options.pidfile == f"{data}/run/supervisord.pid"
+    assert asked(conf) == f"unix://{data}/run/supervisor.sock" == f"unix://{options.server_configs[0]['file']}"
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_a_checkout_in_a_directory_with_an_odd_name(tmp_path: Path, name: str) -> None:
+    checkout = tmp_path / name
+    (checkout / "data" / "logs").mkdir(parents=True)
+    (checkout / "data" / "run").mkdir()
+    conf = Path(shutil.copy(ROOT / "supervisor.conf", checkout))
+    options = parsed(conf)
+    for program in programs(options).values():
+        assert shlex.split(program.command)[0] == f"{checkout}/.venv/bin/gateway"
+        assert program.environment == {"GATEWAY_DATA": f"{checkout}/data"}
+        assert program.stdout_logfile == f"{checkout}/data/logs/{program.name}.log"
+    assert options.logfile == f"{checkout}/data/logs/supervisord.log"
+    assert asked(conf) == f"unix://{checkout}/data/run/supervisor.sock" == f"unix://{options.server_configs[0]['file']}"
+
+
+@pytest.mark.parametrize("value", ["a\nb", "a\rb", """ both ' and " """, '--lang="de"', "it is Bob'", "\udcff"])
 def test_a_value_that_supervisord_cannot_hold_is_refused(tmp_path: Path, value: str) -> None:
-    with pytest.raises(SetupFailed, match="leave out quotes"):
+    with pytest.raises(SetupFailed, match=r"GATEWAY_CHROMIUM_ARGS.*leave out"):
         write_conf(Settings(data=tmp_path), environ={"GATEWAY_CHROMIUM_ARGS": value})
+    assert not (tmp_path / "supervisor.conf").exists()
 
 
 def test_a_key_that_cannot_be_read_is_said_before_anything_starts(tmp_path: Path) -> None:
