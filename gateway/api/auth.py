@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import hmac
 import ipaddress
 from dataclasses import dataclass
@@ -27,24 +26,20 @@ PROBES = frozenset({"/healthz", "/readyz"})
 DOCS = ("/api/docs", "/api/openapi.json")
 #: Headers that only a proxy adds: without a key we must not be reachable through one.
 PROXY_HEADERS = frozenset({b"forwarded", b"x-real-ip", b"via"})
-#: The scope of idempotency keys where there are no API keys.
-NO_KEY_SCOPE = "local"
 
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """The keys there are, as bytes; `scope` names the API key without giving it away."""
+    """The keys there are, as bytes."""
 
     api: bytes | None
     metrics: bytes | None
-    scope: str
 
     @classmethod
     def of(cls, settings: Settings) -> Keys:
         api = settings.key
         metrics = settings.metrics_key.get_secret_value() if settings.metrics_key else None
-        scope = f"key-{hashlib.sha256(api.encode()).hexdigest()[:16]}" if api else NO_KEY_SCOPE
-        return cls(api.encode() if api else None, metrics.encode() if metrics else None, scope)
+        return cls(api.encode() if api else None, metrics.encode() if metrics else None)
 
 
 class Head(Protocol):

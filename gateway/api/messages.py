@@ -24,6 +24,8 @@ from gateway.store.model import Accepted, Draft, MessageView
 
 operations = Operations("Messages")
 
+#: The scope of all idempotency keys. It never depends on the API key: a repeat after the key was changed is still one message.
+SCOPE = "gateway"
 #: The longest that `Prefer: wait` keeps a connection, in seconds.
 WAIT_LIMIT = 60.0
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
@@ -32,8 +34,9 @@ _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})")
 IDEMPOTENCY_KEY = Parameter(
     "Idempotency-Key",
     "header",
-    "Up to 255 visible ASCII characters, your own for each request. The repeat of a request gets the same answer and sends nothing twice.",
-    {"type": "string", "maxLength": 255},
+    "1 to 255 visible ASCII characters (! to ~) without a space, your own for each request. "
+    "The repeat of a request gets the same answer and sends nothing twice.",
+    {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
 )
 PREFER = Parameter(
     "Prefer",
@@ -168,7 +171,9 @@ def idempotency_key(headers: CIMultiDictProxy[str]) -> str | None:
     if not given:
         return None
     if len(given) > 1 or _KEY.fullmatch(given[0]) is None:
-        raise Problem(400, "idempotency_key_invalid", "Idempotency-Key must be one header of 1 to 255 visible ASCII characters")
+        raise Problem(
+            400, "idempotency_key_invalid", "Idempotency-Key must be one header of 1 to 255 visible ASCII characters, without a space"
+        )
     return given[0]
 
 
@@ -220,7 +225,7 @@ def _request(context: Context, drafts: list[Draft], key: str | None, kind: bytes
     mark = fingerprint(drafts, kind) if key is not None else b""
     if ttl := context.settings.message_ttl:  # after the fingerprint: a changed setting makes no other body
         drafts = [d if d.ttl is not None else _with_ttl(d, ttl) for d in drafts]
-    return Request(drafts, context.keys.scope, key, mark)
+    return Request(drafts, SCOPE, key, mark)
 
 
 async def _accept(context: Context, request: Request) -> Accepted:

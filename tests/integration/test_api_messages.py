@@ -44,6 +44,24 @@ async def test_a_repeat_with_its_key_is_the_same_message(tmp_path: Path) -> None
         assert (await api.get("/api/queue-status"))[1]["message_queue_length"] == 2
 
 
+async def test_a_repeat_is_recognised_after_the_api_key_was_set_and_changed(tmp_path: Path) -> None:
+    """By the short way, by the usual one (Prefer), and as a batch."""
+    asked: list[tuple[str, Any, dict[str, str]]] = [
+        ("/api/messages", ONE, {"Idempotency_Key": "order-1"}),
+        ("/api/messages", ONE, {"Idempotency_Key": "order-2", "Prefer": "wait=0"}),
+        ("/api/messages/batch", {"messages": [ONE]}, {"Idempotency_Key": "order-3"}),
+    ]
+    given: list[Any] = []
+    for key in (None, "the-first-key-there-was", "the-key-that-came-after-it", None):
+        async with ApiRig(tmp_path, api_key=key) as api:
+            named = {"X_Api_Key": key} if key else {}
+            answers = [(await api.post(path, body, **headers, **named))[1] for path, body, headers in asked]
+            assert {answer["repeated"] for answer in answers} == {bool(given)}
+            given.append([a.get("id") or a["messages"][0]["id"] for a in answers])
+            assert given[-1] == given[0]
+            assert (await api.get("/api/queue-status", **named))[1]["message_queue_length"] == 3
+
+
 async def test_many_repeats_at_once_are_one_message(tmp_path: Path) -> None:
     async with ApiRig(tmp_path) as api:
         replies = await asyncio.gather(*(api.post("/api/messages", ONE, Idempotency_Key="same") for _ in range(40)))

@@ -179,6 +179,7 @@ KEYS = [
     Bad("two keys", http(message(), "Idempotency-Key: a", "Idempotency-Key: b"), 400, "idempotency_key_invalid", "one header"),
     Bad("an empty key", http(message(), "Idempotency-Key: "), 400, "idempotency_key_invalid", "1 to 255"),
     Bad("a key with a space", http(message(), "Idempotency-Key: a b"), 400, "idempotency_key_invalid", "visible ASCII"),
+    Bad("a key with an umlaut", http(message(), "Idempotency-Key: \u00fc"), 400, "idempotency_key_invalid", "without a space"),
     Bad("a key of 300", http(message(), "Idempotency-Key: " + "k" * 300), 400, "idempotency_key_invalid", "1 to 255"),
 ]
 PATHS = [

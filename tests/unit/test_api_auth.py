@@ -6,7 +6,7 @@ import pytest
 from aiohttp.http import HttpVersion10
 from aiohttp.test_utils import make_mocked_request
 
-from gateway.api.auth import NO_KEY_SCOPE, Keys, admit, challenge, loopback
+from gateway.api.auth import Keys, admit, challenge, loopback
 from gateway.api.errors import Problem
 from gateway.settings import Settings
 
@@ -134,9 +134,3 @@ def test_http_1_0_is_turned_away() -> None:
     with pytest.raises(Problem) as turned_away:
         admit(request, WITHOUT)
     assert turned_away.value.code == "http_1_0"
-
-
-def test_the_scope_names_the_key_and_does_not_give_it_away() -> None:
-    assert WITHOUT.scope == NO_KEY_SCOPE
-    assert KEY not in WITH_KEY.scope
-    assert WITH_KEY.scope != Keys.of(Settings(api_key="x" * 32)).scope

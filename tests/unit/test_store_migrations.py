@@ -11,7 +11,8 @@ from store_rig import Rig
 from gateway.message import NotSent
 from gateway.message import State as M
 from gateway.store import database, intake, maintenance, outbox
-from gateway.store.migrations import STEPS
+from gateway.store.errors import IdempotencyConflict
+from gateway.store.migrations import ONE_SCOPE, STEPS
 from gateway.store.model import Draft
 
 
@@ -79,3 +80,29 @@ def test_a_chats_head_and_what_is_busy_in_it_are_one_seek(tmp_path: Path) -> Non
         plan = [row["detail"] for row in rig.conn.execute(f"EXPLAIN QUERY PLAN {query}")]
         assert any("outbox_chat (recipient=? AND state=? AND hold=?" in step for step in plan), plan
         assert not [step for step in plan if "TEMP B-TREE" in step or step.startswith("SCAN o")], plan
+
+
+def test_idempotency_keys_of_former_scopes_are_still_recognised(tmp_path: Path, monkeypatch: Any) -> None:
+    rig = Rig(tmp_path)
+
+    def accepted(key: str, scope: str, text: str = "x") -> str:
+        draft = Draft("default", "491@c.us", "text", {"body": text})
+        taken = rig.do(outbox.accept, drafts=[draft], scope=scope, key=key, fingerprint=text.encode(), now=rig.now, queue_limit=99)
+        return str(taken.ids[0])
+
+    before_any_key, under_a_key = accepted("order-1", "local"), accepted("order-2", "key-0123456789abcdef")
+    accepted("order-3", "local")
+    under_both = accepted("order-3", "key-0123456789abcdef")
+    accepted("order-4", "local", "first")
+    other_body = accepted("order-4", "key-0123456789abcdef", "second")
+    rig.conn.close()
+    as_an_older_program_left_it(rig.path, STEPS.index(ONE_SCOPE), monkeypatch)
+    rig.conn = database.open_database(rig.path)
+    for key, text, id in (
+        ("order-1", "x", before_any_key), ("order-2", "x", under_a_key), ("order-3", "x", under_both), ("order-4", "second", other_body)
+    ):  # fmt: skip
+        found = outbox.repeated(rig.conn, scope="gateway", key=key, fingerprint=text.encode())
+        assert found is not None and found.ids == [id], key
+    with pytest.raises(IdempotencyConflict):
+        outbox.repeated(rig.conn, scope="gateway", key="order-4", fingerprint=b"first")
+    assert rig.conn.execute("PRAGMA foreign_key_check").fetchall() == []
