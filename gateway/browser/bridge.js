@@ -18,7 +18,7 @@
   /** @typedef {{seq: number, kind: 'ack' | 'nack' | 'logout', hex: string | null, ack: number, code: number | null, at: number}} News */
   /** @typedef {{epoch: number, attachment: number}} Holder */
   /** @typedef {Holder & {generation: string, account: string, hex: string, key: string, remote: string, type: string, content: any, again: boolean}} Order */
-  /** @typedef {{hex: string, chats: string[], keys: string[]}} Sought */
+  /** @typedef {{hex: string, chats: string[], keys: string[], witness: string[]}} Sought */
 
   const NAME = '__whatsappGateway';
   /** page.py writes the hash of this file here. */
@@ -493,8 +493,25 @@
     }
   };
 
-  /** One question for reconciling: open the chats as a send would, then ask under every key. @param {Sought} sought */
-  const look = async ({ hex, chats, keys }) => {
+  /** Whether one of these messages of ours is there, acked by WhatsApp's server. @param {string[]} keys */
+  const seen = async (keys) => {
+    for (const key of keys) {
+      try {
+        await within(wpp().chat.find(key.split('_')[1] ?? ''));
+        if (Number((await within(wpp().chat.getMessageById(key))).ack) >= 1) return true;
+      } catch {
+        // not under this key, or no answer: then it is no witness
+      }
+    }
+    return false;
+  };
+
+  /**
+   * One question for reconciling: open the chats as a send would, ask for the witness, then under every key.
+   * The witness first: what is missing after it was found is missing from a store that has been read.
+   * @param {Sought} sought
+   */
+  const look = async ({ hex, chats, keys, witness }) => {
     const { chat } = wpp();
     /** @type {Record<string, string | null>} */
     const opened = {};
@@ -509,6 +526,7 @@
         answers[remote] = described(error).text;
       }
     }
+    const witnessed = await seen(witness);
     let found = null;
     for (const key of keys) {
       try {
@@ -523,7 +541,7 @@
     const after = call?.state ?? null;
     // what changed while we looked may have been looked for too early: let it settle
     const ledger = before === after ? after : 'running';
-    return { hex, ledger, age: call ? (performance.now() - call.since) / 1000 : null, opened, answers, found };
+    return { hex, ledger, age: call ? (performance.now() - call.since) / 1000 : null, opened, answers, witnessed, found };
   };
 
   /** @param {Holder & {sought: Sought[]}} a */

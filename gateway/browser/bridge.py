@@ -128,8 +128,8 @@ class Bridge:
         return Resolved(**known)
 
     async def find(self, sought: list[Sought], deadline: float) -> list[dict[str, Any]]:
-        """For each message what the page says of it (reconcile.sight reads it)."""
-        asked = [{"hex": s.hex, "chats": list(s.chats), "keys": list(s.keys)} for s in sought]
+        """For each message what the page says of it (reconcile.sight reads it), and `witnessed`: whether its witness was found."""
+        asked = [{"hex": s.hex, "chats": list(s.chats), "keys": list(s.keys), "witness": list(s.witness)} for s in sought]
         return list((await self._ask("find", {**self._holder, "sought": asked}, deadline))["found"])
 
     async def events(self, after: int) -> dict[str, Any]:

@@ -16,11 +16,15 @@ from gateway.store.model import Pending
 
 @dataclass(frozen=True, slots=True)
 class Sought:
-    """What to ask the page: open these chats, then look under these keys."""
+    """What to ask the page: open these chats, then look under these keys.
+
+    `witness`: keys of an older message of the chat, of which one must be found to show that the page has read its store.
+    """
 
     hex: str
     chats: tuple[str, ...]
     keys: tuple[str, ...]
+    witness: tuple[str, ...] = ()
 
 
 class Seen(enum.Enum):
@@ -47,7 +51,7 @@ class Facts:
     sight: Sight
     ledger: str | None  #: running, placed, failed; None: this document's ledger does not know the id
     placed: bool  #: `placed` is committed for the attempt
-    synced: bool  #: MAIN, NORMAL and CONNECTED, unbroken for 5 s
+    synced: bool  #: MAIN, NORMAL and CONNECTED, and either unbroken for 5 s or with the witness found
     same_incarnation: bool  #: the attempt's is today's
     generation_gone: bool  #: the attempt's document is not this one
     attached_since: bool  #: this epoch has attached after the attempt's call
@@ -64,7 +68,8 @@ class Verdict(enum.Enum):
     ASK_AGAIN = "ask again"
 
 
-#: Seconds for which the page must have been synced without a break before absence proves anything.
+#: Seconds for which the page must have been synced without a break before absence proves anything, where no witness
+#: is found: a page that is just synced may not have read its store yet.
 SYNCED = 5.0
 
 
@@ -80,6 +85,9 @@ def decide(f: Facts) -> Verdict:
         return Verdict.WAIT
     if f.sight.seen is Seen.UNKNOWN:
         return Verdict.ASK_AGAIN
+    # absence counts once the page has read its store
+    if not f.synced:
+        return Verdict.ASK_AGAIN
     # 3: it was placed, and the page's store has lost it
     if f.placed or f.ledger == "placed":
         return Verdict.LOST
@@ -87,19 +95,32 @@ def decide(f: Facts) -> Verdict:
     if not f.same_incarnation:
         return Verdict.LOST
     never_placed = f.generation_gone or f.ledger == "failed" or (f.ledger is None and f.attached_since)
-    return Verdict.QUEUE if f.synced and never_placed else Verdict.ASK_AGAIN
+    return Verdict.QUEUE if never_placed else Verdict.ASK_AGAIN
 
 
-def sought(p: Pending, own: tuple[str | None, ...]) -> Sought:
-    """Every chat and key that the message can have; `own` are our own ids, which groups add to a key as its participant."""
+def sought(p: Pending, own: tuple[str | None, ...], *, generation: str | None = None, incarnation: str | None = None) -> Sought:
+    """Every chat and key that the message can have; `own` are our own ids, which groups add to a key as its participant.
+
+    A witness serves a document (`generation`) other than the one that sent it, which must have read it from disk, and
+    within the same `incarnation` of the profile.
+    """
     hex_ = p.key.hex if p.key else p.hex
     first = p.key.remote if p.key else p.remote or p.address
-    if p.group or first.endswith("@g.us"):
-        given = p.key.participant if p.key else p.participant
-        participants = list(dict.fromkeys((given, None, p.participant, *own)))
-        return Sought(hex_, (first,), tuple(str(Key(first, hex_, who)) for who in participants))
-    chats = tuple(c for c in dict.fromkeys((first, p.remote, p.pn, p.lid)) if c)
-    return Sought(hex_, chats, tuple(str(Key(chat, hex_)) for chat in chats))
+    group = p.group or first.endswith("@g.us")
+    chats = (first,) if group else tuple(c for c in dict.fromkeys((first, p.remote, p.pn, p.lid)) if c)
+    keys = _keys(chats, hex_, (p.key.participant if p.key else p.participant, None, p.participant, *own))
+    w = p.witness
+    if w is None or w.generation == generation or w.incarnation != incarnation:
+        return Sought(hex_, chats, keys)
+    places = tuple(dict.fromkeys((w.key.remote, *chats))) if w.key.remote in chats else (w.key.remote,)
+    return Sought(hex_, chats, keys, _keys(places, w.key.hex, (w.key.participant, None, *own)))
+
+
+def _keys(chats: tuple[str, ...], hex_: str, participants: tuple[str | None, ...]) -> tuple[str, ...]:
+    """The id under each of the chats; in a group under each participant that we can have there."""
+    if not chats[0].endswith("@g.us"):
+        return tuple(str(Key(chat, hex_)) for chat in chats)
+    return tuple(str(Key(chats[0], hex_, who)) for who in dict.fromkeys(participants))
 
 
 def sight(asked: Sought, answer: dict[str, Any]) -> Sight:

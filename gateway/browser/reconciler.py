@@ -6,6 +6,7 @@ import functools
 import random
 import sqlite3
 import time
+from typing import Any
 
 import structlog
 
@@ -26,7 +27,7 @@ from gateway.store.model import Pending
 log = structlog.get_logger()
 
 #: Seconds after which one that waits is asked for again: at first, and at most.
-AGAIN, AGAIN_MOST = 1.0, 10.0
+AGAIN, AGAIN_MOST = 0.25, 10.0
 #: Messages asked for in one call: each may take the page 5 s for each of its questions at worst.
 AT_ONCE = 40
 #: Seconds that such a call may take.
@@ -55,7 +56,13 @@ class Reconciler:
                     await self._round(bridge, link)
                 except (PageError, Refused) as error:
                     log.info("Reconciling is interrupted", session=s.session, reason=for_log(str(error)))
-            await awakened(s.doubts)
+            await awakened(s.doubts, self._pause())
+
+    def _pause(self) -> float | None:
+        """Seconds until the next one is to be asked for; None: none waits, or its time has come and the page is not fit for it."""
+        now = boot_time()
+        ahead = [at - now for at, _ in self._again.values() if at > now]
+        return min(ahead) if ahead else None
 
     async def _round(self, bridge: Bridge, link: Link) -> None:
         s = self._standing
@@ -108,22 +115,22 @@ class Reconciler:
         own = (link.account, link.lid)
         for start in range(0, len(rows), AT_ONCE):
             some = rows[start : start + AT_ONCE]
-            asked = [sought(p, own) for p in some]
+            asked = [sought(p, own, generation=link.generation, incarnation=link.incarnation) for p in some]
             answers = await bridge.find(asked, PATIENCE)
             by_hex = {a["hex"]: a for a in answers}
             found = [(p, q, by_hex[q.hex]) for p, q in zip(some, asked, strict=True) if q.hex in by_hex]
-            decided = [(p, q, self._decide(p, link, sight(q, a), a.get("ledger"))) for p, q, a in found]
+            decided = [(p, q, self._decide(p, link, sight(q, a), a)) for p, q, a in found]
             sent = await self._records.surely(functools.partial(self._write, decided=decided))
             outcomes.say_sent(self._standing.session, sent)
             await self._after(bridge, decided)
 
-    def _decide(self, p: Pending, link: Link, seen: Sight, ledger: str | None) -> tuple[Verdict, Sight]:
+    def _decide(self, p: Pending, link: Link, seen: Sight, answer: dict[str, Any]) -> tuple[Verdict, Sight]:
         synced = self._standing.synced(boot_time())
         facts = Facts(
             sight=seen,
-            ledger=ledger,
+            ledger=answer.get("ledger"),
             placed=p.placed,
-            synced=synced is not None and synced >= SYNCED,
+            synced=synced is not None and (synced >= SYNCED or answer["witnessed"]),
             same_incarnation=p.incarnation == link.incarnation,
             generation_gone=p.generation != link.generation,
             attached_since=True,  # each round attaches first, and leaves out what was called since
@@ -170,13 +177,19 @@ class Reconciler:
             counted=deaths > CHANCE, max_attempts=self._settings.max_attempts,
         )  # fmt: skip
 
+    def _ask_later(self, p: Pending, now: float) -> None:
+        """After twice the last pause, or as soon as absence proves something."""
+        pause = min(AGAIN_MOST, self._again.get(p.rowid, (0.0, AGAIN / 2))[1] * 2)
+        steady = self._standing.synced(now)
+        left = SYNCED - steady if steady is not None and steady < SYNCED else pause
+        self._again[p.rowid] = (now + min(pause, left), pause)
+
     async def _after(self, bridge: Bridge, decided: list[tuple[Pending, Sought, tuple[Verdict, Sight]]]) -> None:
         """Ask again for what waits; let the page forget what is committed; say what was found."""
         s, now, settled = self._standing, boot_time(), []
         for p, q, (verdict, _) in decided:
             if verdict in (Verdict.WAIT, Verdict.ASK_AGAIN):
-                pause = min(AGAIN_MOST, self._again.get(p.rowid, (0.0, AGAIN / 2))[1] * 2)
-                self._again[p.rowid] = (now + pause, pause)
+                self._ask_later(p, now)
                 continue
             self._again.pop(p.rowid, None)
             self._sender.given_up.pop(p.rowid, None)

@@ -25,6 +25,12 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("slow_load", 0.0, "The page's scripts arrive this many seconds late; true means 5.", when_true=5.0),
     Setting("slow_sync", 0.0, "After the login the stores arrive this many seconds late; true means 5.", when_true=5.0),
     Setting("stores_not_in_memory", False, "At MAIN no chat is in memory; each is read from IndexedDB when it is opened."),
+    Setting(
+        "late_stores",
+        0.0,
+        "For this many seconds after MAIN the page finds no stored message, as if it had not read its database yet; true means 3.",
+        when_true=3.0,
+    ),
     Setting("store_after_send", False, "A message is written to the page's database after it went out on the socket, not before."),
     Setting("lid_migration", False, "Chats are opened under the person's LID (…@lid) instead of the phone number."),
     Setting(

@@ -61,6 +61,18 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
+class Witness:
+    """A message that WhatsApp's server acked before another one was claimed: the newest of that chat, else of the session.
+
+    A page that finds it has read its store: what it does not find then is not there.
+    """
+
+    key: Key
+    generation: str
+    incarnation: str
+
+
+@dataclass(frozen=True, slots=True)
 class Pending:
     """A message whose outcome the host shall ask the page for (PROTOCOL, Reconciling).
 
@@ -91,6 +103,7 @@ class Pending:
     claimed_at: float | None
     timeouts: int
     held: bool
+    witness: Witness | None = None  #: of sending and unconfirmed rows
 
 
 @dataclass(frozen=True, slots=True)

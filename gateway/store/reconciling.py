@@ -5,18 +5,27 @@ from __future__ import annotations
 import sqlite3
 from typing import Literal
 
-from gateway.message import Key, NotSent, State
+from gateway.message import ACKED, Key, NotSent, State
 from gateway.store import claims, events, sessions, transitions
-from gateway.store.model import Pending
+from gateway.store.model import Pending, Witness
 from gateway.store.sessions import Fence
 
 #: absent: not on the page, and proven not sent. lost: it was placed, or in another incarnation, and is gone.
 #: waiting: the page has it, or its call still runs.
 Verdict = Literal["absent", "lost", "waiting"]
 
-_PENDING = """SELECT o.id, o.public, o.state, o.reason, o.number, o.attempts, o.key, o.hex, o.recipient, o.address, o.hold, o.timeouts,
-    r.remote, r.pn, r.lid, r.is_group, r.participant, a.placed_at, a.epoch, a.generation, a.incarnation, a.claimed_at
+_PENDING = """SELECT o.id, o.session, o.public, o.state, o.reason, o.number, o.attempts, o.key, o.hex, o.recipient, o.address, o.hold,
+    o.timeouts, r.remote, r.pn, r.lid, r.is_group, r.participant, a.placed_at, a.epoch, a.generation, a.incarnation, a.claimed_at
     FROM outbox o JOIN recipient r ON r.id = o.recipient LEFT JOIN attempt a ON a.message = o.id AND a.number = o.number WHERE """
+
+#: By outbox_chat, the last of one state in a chat.
+_LAST_OF_STATE = """SELECT a.key, a.generation, a.incarnation, a.claimed_at
+    FROM outbox o JOIN attempt a ON a.message = o.id AND a.number = o.number
+    WHERE o.recipient = ? AND o.state = ? AND o.hold IS NULL ORDER BY o.ord DESC LIMIT 1"""
+#: Among the last that ended in the session, few enough to look at.
+_LAST_ENDED = """SELECT a.key, a.generation, a.incarnation, a.claimed_at, o.state
+    FROM (SELECT id, number, state FROM outbox WHERE session = ? AND state >= 10 ORDER BY state_since DESC LIMIT 100) o
+    JOIN attempt a ON a.message = o.id AND a.number = o.number"""
 
 
 def to_reconcile(conn: sqlite3.Connection, *, session: str, now: float, since: float = 86_400.0, limit: int = 1000) -> list[Pending]:
@@ -33,7 +42,22 @@ def to_reconcile(conn: sqlite3.Connection, *, session: str, now: float, since: f
         "ORDER BY o.state_since DESC LIMIT ?",
         (session, now - since, limit),
     ).fetchall()
-    return [_pending(row) for row in rows]
+    return [_pending(row, _witness(conn, row)) for row in rows]
+
+
+def _witness(conn: sqlite3.Connection, row: sqlite3.Row) -> Witness | None:
+    if row["state"] not in (State.SENDING, State.UNCONFIRMED) or row["claimed_at"] is None:
+        return None
+    of_chat = [conn.execute(_LAST_OF_STATE, (row["recipient"], state)).fetchone() for state in ACKED]
+    found = _newest(of_chat, row["claimed_at"])
+    if found is None:
+        ended = conn.execute(_LAST_ENDED, (row["session"],)).fetchall()
+        found = _newest([one for one in ended if one["state"] in ACKED], row["claimed_at"])
+    return Witness(Key.parse(found["key"]), found["generation"], found["incarnation"]) if found else None
+
+
+def _newest(rows: list[sqlite3.Row | None], before: float) -> sqlite3.Row | None:
+    return max((row for row in rows if row is not None and row["claimed_at"] < before), key=lambda row: row["claimed_at"], default=None)
 
 
 def doubtful(conn: sqlite3.Connection, *, session: str) -> bool:
@@ -102,11 +126,12 @@ def _stays_held(conn: sqlite3.Connection, fence: Fence, rowid: int, attempt: int
     return True
 
 
-def _pending(row: sqlite3.Row) -> Pending:
+def _pending(row: sqlite3.Row, witness: Witness | None) -> Pending:
     return Pending(
         rowid=row["id"], message=row["public"], state=State(row["state"]), reason=row["reason"], attempt=row["number"],
         attempts=row["attempts"], key=Key.parse(row["key"]) if row["key"] else None, hex=row["hex"], recipient=row["recipient"],
         address=row["address"], remote=row["remote"], pn=row["pn"], lid=row["lid"], group=bool(row["is_group"]),
         participant=row["participant"], placed=row["placed_at"] is not None, epoch=row["epoch"] or 0, generation=row["generation"],
         incarnation=row["incarnation"], claimed_at=row["claimed_at"], timeouts=row["timeouts"], held=row["hold"] is not None,
+        witness=witness,
     )  # fmt: skip

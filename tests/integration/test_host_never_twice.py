@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 from host_rig import HOST, HostRig, until
 
+from gateway.browser.reconcile import SYNCED
 from gateway.message import State
+from gateway.session import State as SessionState
 
 #: A host that never makes the call that follows its claim.
 STOPS_BEFORE_THE_CALL = f"""
@@ -43,6 +45,17 @@ Bridge.send = send
 async def rig(tmp_path: Path) -> AsyncIterator[HostRig]:
     async with HostRig(tmp_path, call_timeout=1.0, send_timeout=60.0) as one:
         yield one
+
+
+async def ready_in_a_new_document(rig: HostRig, old: str | None) -> float:
+    """Wait until the session is ready in another document than `old`; wall clock."""
+
+    async def question() -> bool:
+        row = await rig.session()
+        return row.generation != old and row.state is SessionState.READY
+
+    await until("the session is ready in a new document", question)
+    return time.time()
 
 
 async def claimed(rig: HostRig, id: str) -> None:
@@ -216,6 +229,49 @@ async def test_session_closed_is_in_the_record_and_survived(rig: HostRig) -> Non
     first = (await rig.message(id)).attempts[0]
     assert first.error is not None
     assert "Session closed. Most likely the page has been closed." in first.error
+    assert not await rig.twice()
+
+
+@pytest.mark.parametrize("recipient", ["4915550001", "4915550009"], ids=["known chat", "new chat"])
+async def test_a_page_that_finds_an_older_message_has_read_its_store_and_what_it_lacks_goes_at_once(rig: HostRig, recipient: str) -> None:
+    await rig.linked()
+    await rig.sent(await rig.accept("4915550001", "the witness"))
+    await rig.kill_host()
+    await rig.start_host(CHROMIUM_DIES_BEFORE_THE_CALL)
+    await rig.ready()
+    generation = (await rig.session()).generation
+    id = await rig.accept(recipient, "never handed over")
+    assert rig.chromium is not None
+    await rig.chromium.wait()
+    await rig.start_chromium()
+    ready = await ready_in_a_new_document(rig, generation)
+    await rig.sent(id)
+    again = (await rig.message(id)).attempts[1].claimed_at
+    assert again - ready < SYNCED - 1, "it was not waited for that the page had been synced for 5 s"
+    assert not await rig.twice()
+
+
+async def test_a_page_that_has_not_read_its_store_yet_proves_nothing(rig: HostRig) -> None:
+    await rig.linked()
+    await rig.sent(await rig.accept("4915550001", "the witness"))
+    await rig.control("settings", late_stores=3.0)
+    await rig.fault("no_ack", count=1, match="stored")
+    id = await rig.accept("4915550001", "stored, and not acked")
+    generation = (await rig.session()).generation
+
+    async def stanzas() -> int:
+        return sum(r["stanzas"] for r in await rig.truth() if r["body"] == "stored, and not acked")
+
+    async def again() -> bool:
+        return await stanzas() == 2
+
+    await until("it has arrived", stanzas)
+    await rig.kill_chromium()
+    await rig.start_chromium()
+    await ready_in_a_new_document(rig, generation)
+    await until("the page has sent it once more", again)
+    view = await rig.message(id)
+    assert view.state in (State.SENDING, State.UNCONFIRMED), "neither lost nor to be sent anew: the page has it"
     assert not await rig.twice()
 
 

@@ -337,6 +337,20 @@ async def test_stores_not_in_memory(rig: Rig, number: str) -> None:
     assert await rig.ack(f"true_{number}@c.us_3EB0{'0' * 18}") == "msg_not_found"
 
 
+async def test_stores_that_are_read_late(rig: Rig, number: str) -> None:
+    sent = await rig.send(number, "on disk")
+    await rig.control("settings", late_stores=2)
+    await rig.reload()
+    await rig.js(f"await WPP.chat.find('{number}@c.us')")
+    assert await rig.ack(sent["id"]) == "msg_not_found"
+    await until("the store is read", lambda: _acked(rig, sent["id"]))
+
+
+async def _acked(rig: Rig, id: str) -> bool:
+    ack = await rig.ack(id)
+    return isinstance(ack, int) and ack >= 1
+
+
 async def test_stored_after_the_send(rig: Rig, number: str) -> None:
     order = """const order = []; const put = IDBObjectStore.prototype.put; const say = WebSocket.prototype.send;
     IDBObjectStore.prototype.put = function (row) { if (row.body === 'order') order.push('stored'); return put.call(this, row) };

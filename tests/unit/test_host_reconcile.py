@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gateway.browser.reconcile import Facts, Seen, Sight, Sought, Verdict, decide, sight, sought
 from gateway.message import Key, State
-from gateway.store.model import Pending
+from gateway.store.model import Pending, Witness
 
 ABSENT, UNKNOWN = Sight(Seen.ABSENT), Sight(Seen.UNKNOWN)
 HEX = "3EB0AA"
@@ -42,6 +42,8 @@ def facts(s: Sight = ABSENT, **other: object) -> Facts:
         ("absent, the call never came and cannot come any more", facts(generation_gone=False), Verdict.QUEUE),
         ("absent, but the call may still come", facts(generation_gone=False, attached_since=False), Verdict.ASK_AGAIN),
         ("absent, but the page is not synced", facts(synced=False), Verdict.ASK_AGAIN),
+        ("placed, and not found by a page that may not have read its store", facts(placed=True, synced=False), Verdict.ASK_AGAIN),
+        ("of another incarnation, and not found by such a page", facts(same_incarnation=False, synced=False), Verdict.ASK_AGAIN),
         ("absent in another incarnation proves nothing", facts(same_incarnation=False), Verdict.LOST),
         ("a question went unanswered", facts(UNKNOWN), Verdict.ASK_AGAIN),
         ("a question went unanswered, of one that was placed", facts(UNKNOWN, placed=True), Verdict.ASK_AGAIN),
@@ -112,6 +114,26 @@ def test_a_group_without_participant_and_under_both_of_our_names() -> None:
 
 def test_a_held_row_that_was_never_handed_over_is_asked_for_by_its_id() -> None:
     assert sought(pending(key=None, hex="3EB0BB", held=True), ()).keys == (f"true_{PN}_3EB0BB", f"true_{LID}_3EB0BB")
+
+
+def test_a_witness_is_asked_for_under_every_key_of_its_chat() -> None:
+    w = Witness(Key(PN, "3EB0CC"), "g0", "i1")
+    asked = sought(pending(witness=w), (ME, MY_LID), generation="g2", incarnation="i1")
+    assert asked.witness == (f"true_{PN}_3EB0CC", f"true_{LID}_3EB0CC")
+    in_group = Witness(Key(GROUP, "3EB0CC", ME), "g0", "i1")
+    asked = sought(pending(witness=in_group), (ME, MY_LID), generation="g2", incarnation="i1")
+    assert asked.witness == tuple(f"true_{GROUP}_3EB0CC{who}" for who in (f"_{ME}", "", f"_{MY_LID}"))
+    other_chat = Witness(Key("499@c.us", "3EB0CC"), "g0", "i1")
+    assert sought(pending(witness=other_chat), (), generation="g2", incarnation="i1").witness == ("true_499@c.us_3EB0CC",)
+
+
+@pytest.mark.parametrize(
+    ("what", "generation", "incarnation"), [("sent by this document itself", "g0", "i1"), ("before the profile changed", "g2", "i2")]
+)
+def test_what_need_not_come_from_the_page_s_store_is_no_witness(what: str, generation: str, incarnation: str) -> None:
+    w = Witness(Key(PN, "3EB0CC"), "g0", "i1")
+    assert sought(pending(witness=w), (), generation=generation, incarnation=incarnation).witness == (), what
+
 
 
 # -- what the page's answers amount to

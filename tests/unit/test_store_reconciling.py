@@ -50,6 +50,20 @@ def test_a_pending_row_says_all_that_the_decision_needs(rig):
     assert (pending.epoch, pending.generation, pending.incarnation, pending.placed) == (1, "g1", "i1", False)
 
 
+def test_the_witness_is_the_newest_acked_message_of_the_chat_else_of_the_session(rig):
+    claim = unconfirmed(rig)
+    assert rig.pending()[0].witness is None, "nothing was acked yet"
+    rig.ack(claim.key.hex)
+    first = claim.key
+    elsewhere = unconfirmed(rig, "492@c.us")
+    assert rig.pending()[0].witness.key == first, "of another chat, as its own has none"
+    rig.ack(elsewhere.key.hex)
+    rig.now += 1
+    here = unconfirmed(rig)
+    assert [p.witness.key for p in rig.pending() if p.message == here.message] == [first], "of its own chat"
+    assert all(p.witness is None for p in rig.pending() if p.message != here.message), "what has an outcome needs none"
+
+
 def test_documents_that_died_under_a_message_are_counted_and_hosts_are_not(rig):
     (id_,) = rig.accept("491@c.us")
     rig.resolve()

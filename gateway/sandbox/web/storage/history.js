@@ -13,6 +13,8 @@ __d('SandboxHistory', [], (exports) => {
   const AT_START = 500;
 
   const bySid = new Map();
+  // until then nothing that is stored is found; by performance.now()
+  let readableAt = 0;
   let lastRowId = 0;
   const nextRowId = () => (lastRowId = Math.max(Date.now() * 1000, lastRowId + 1));
 
@@ -68,6 +70,7 @@ __d('SandboxHistory', [], (exports) => {
 
   // the message of exactly that key, from the database into memory
   exports.load = async (key) => {
+    if (performance.now() < readableAt) return undefined;
     const row = await exports.read(exports.sid(key));
     if (!row) return undefined;
     const shown = revived(row);
@@ -92,9 +95,16 @@ __d('SandboxHistory', [], (exports) => {
 
   exports.unsent = () => database.byIndex('message', 'unsent', 1);
 
-  // what is in memory at MAIN
+  // what is in memory at MAIN, or that long after it
   exports.start = async () => {
+    const late = (settings.behaviour.late_stores ?? 0) * 1000;
+    readableAt = performance.now() + late;
     if (settings.behaviour.stores_not_in_memory) return;
+    if (late) setTimeout(fill, late);
+    else await fill();
+  };
+
+  const fill = async () => {
     for (const chat of await database.all('chat')) require('SandboxChats').open(people.addressed(createWid(chat.id)), chat);
     for (const row of await database.newest('message', 'rowId', AT_START)) exports.place(revived(row));
     for (const row of await exports.unsent()) exports.place(revived(row));
