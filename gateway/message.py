@@ -10,6 +10,8 @@ import enum
 import secrets
 from dataclasses import dataclass
 
+from gateway.pauses import doubling
+
 
 class State(enum.IntEnum):
     """Where a message stands. The numbers are stored; those below 10 have work left."""
@@ -187,5 +189,4 @@ def backoff(attempt: int, *, first: float, largest: float, random: float) -> flo
     `random` in [0, 1) is the caller's dice. The result lies between half of and the whole of
     min(largest, first · 2^(attempt−1)).
     """
-    ceiling = min(largest, first * 2.0 ** min(attempt - 1, 30))
-    return ceiling * (0.5 + random / 2)
+    return doubling(attempt, first=first, largest=largest) * (0.5 + random / 2)

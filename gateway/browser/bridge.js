@@ -23,7 +23,7 @@
   const NAME = '__whatsappGateway';
   /** page.py writes the hash of this file here. */
   const VERSION = 'unversioned';
-  /** Events kept at most; beyond it the oldest goes and `overflowed` tells the host to reconcile. */
+  /** Events kept at most; beyond it the oldest goes, and `overflows` tells the host to reconcile until it says that it has heard. */
   const EVENTS = 10_000;
   /** Milliseconds that one question to WhatsApp's code may take inside a bigger call. */
   const PATIENCE = 5_000;
@@ -70,7 +70,9 @@
       /** @type {Map<string, News>} */
       events: new Map(),
       seq: 0,
-      overflowed: false,
+      /** how often an event was dropped, and how many of those the host has heard of */
+      overflows: 0,
+      overflowsHeard: 0,
       /** nack codes by hex, until the message is forgotten @type {Map<string, number | null>} */
       codes: new Map(),
       drops: 0,
@@ -144,7 +146,7 @@
     if (state.events.size > EVENTS) {
       const [oldest] = state.events.keys();
       if (oldest !== undefined) state.events.delete(oldest);
-      state.overflowed = true;
+      state.overflows += 1;
     }
     for (const wake of waiters) wake();
   };
@@ -390,7 +392,7 @@
       drops: state.drops,
       dialogs: dialogs().map(({ title, button }) => ({ title, known: button !== null })),
       events: state.events.size,
-      overflowed: state.overflowed,
+      overflowed: state.overflows > state.overflowsHeard,
       running: running.length ? (performance.now() - Math.min(...running)) / 1000 : null,
     };
   };
@@ -561,14 +563,27 @@
   };
 
   /**
+   * The oldest ids that are kept here and whose call has ended, `limit` at most: the host compares them with its store and has
+   * those forgotten that are settled there, since a `forget` may get lost.
+   * @param {Holder & {limit: number}} a
+   */
+  const kept = (a) => {
+    current(a);
+    const ended = [...state.calls].filter(([, call]) => call.state !== 'running').map(([hex]) => hex);
+    return { hexes: [...new Set([...ended, ...state.codes.keys()])].slice(0, a.limit) };
+  };
+
+  /**
    * News younger than `after`; waits up to `wait` ms for some. What is not younger is committed, and forgotten.
-   * @param {Holder & {generation: string, after: number, wait: number}} a
+   * `overflows` in the answer is cleared once the host gives it back as `heard`: an answer may get lost.
+   * @param {Holder & {generation: string, after: number, wait: number, heard?: number}} a
    */
   const events = async (a) => {
     current(a);
     if (a.generation !== state.generation) throw new Refused('other_document', 'the page has loaded anew since');
     for (const [name, news] of state.events) if (news.seq <= a.after) state.events.delete(name);
-    if (state.events.size === 0) {
+    state.overflowsHeard = Math.max(state.overflowsHeard, a.heard ?? 0);
+    if (state.events.size === 0 && state.overflows <= state.overflowsHeard) {
       await new Promise((done) => {
         const wake = () => {
           clearTimeout(timer);
@@ -580,9 +595,8 @@
       });
       current(a);
     }
-    const overflowed = state.overflowed;
-    state.overflowed = false;
-    return { events: [...state.events.values()].slice(0, 500), overflowed };
+    const overflows = state.overflows > state.overflowsHeard ? state.overflows : 0;
+    return { events: [...state.events.values()].slice(0, 500), overflows };
   };
 
   /** Ask WhatsApp to connect anew. @param {Holder} a */
@@ -604,7 +618,7 @@
   };
 
   /** @type {Record<string, (args: any) => unknown>} */
-  const questions = { attach, probe, qr, pairing, resolve, send, find, forget, events, reconnect, dismiss, takeover, logout };
+  const questions = { attach, probe, qr, pairing, resolve, send, find, forget, kept, events, reconnect, dismiss, takeover, logout };
 
   /** @param {string} name @param {any} args */
   const call = async (name, args) => {

@@ -132,13 +132,20 @@ class Bridge:
         asked = [{"hex": s.hex, "chats": list(s.chats), "keys": list(s.keys), "witness": list(s.witness)} for s in sought]
         return list((await self._ask("find", {**self._holder, "sought": asked}, deadline))["found"])
 
-    async def events(self, after: int) -> dict[str, Any]:
-        """News younger than `after`, waited for; what is not younger is forgotten by the page."""
-        args = {**self._holder, "generation": self.generation, "after": after, "wait": int(POLL * 1000)}
+    async def events(self, after: int, heard: int = 0) -> dict[str, Any]:
+        """News younger than `after`, waited for; what is not younger is forgotten by the page.
+
+        `overflows` in the answer is not 0 where the page dropped news; give it back as `heard` once everything is to be asked for.
+        """
+        args = {**self._holder, "generation": self.generation, "after": after, "wait": int(POLL * 1000), "heard": heard}
         return await self._ask("events", args, POLL + GRACE)
 
     async def forget(self, hexes: list[str]) -> None:
         await self._ask("forget", {**self._holder, "hexes": hexes}, GRACE)
+
+    async def kept(self, limit: int) -> list[str]:
+        """Ids (hex parts) that the page keeps although their calls have ended, the oldest first, `limit` at most."""
+        return list((await self._ask("kept", {**self._holder, "limit": limit}, GRACE))["hexes"])
 
     async def qr(self) -> dict[str, Any]:
         return await self._ask("qr", {}, 12.0)

@@ -9,6 +9,7 @@ import structlog
 from gateway.browser.bridge import Bridge, Report
 from gateway.browser.standing import Standing
 from gateway.browser.translate import for_log
+from gateway.pauses import doubling
 from gateway.session import CONFLICT
 
 log = structlog.get_logger()
@@ -35,7 +36,7 @@ class Takeovers:
     def due(self, now: float) -> bool:
         """Whether the pause after the last one is over."""
         count = self.count(now)
-        return count == 0 or now - self._times[-1] >= min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** (count - 1))
+        return count == 0 or now - self._times[-1] >= doubling(count, first=FIRST_PAUSE, largest=LONGEST_PAUSE)
 
     def done(self, now: float) -> None:
         """One was made."""

@@ -27,7 +27,7 @@ class Receiver:
     def __init__(self, settings: Settings, standing: Standing, records: Records) -> None:
         self._settings, self._standing, self._records = settings, standing, records
         self._heard: tuple[str | None, int] = (None, 0)  # generation, and the number committed last
-        self._settled: list[str] = []
+        self._overflows = 0  # of that generation, heard of
 
     async def run(self) -> None:
         """For ever. Raises Fenced."""
@@ -44,10 +44,11 @@ class Receiver:
 
     async def _listen(self, bridge: Bridge, generation: str) -> None:
         if self._heard[0] != generation:
-            self._heard = (generation, 0)
-        answer = await bridge.events(self._heard[1])
+            self._heard, self._overflows = (generation, 0), 0
+        answer = await bridge.events(self._heard[1], self._overflows)
         news: list[dict[str, Any]] = answer["events"]
-        if answer["overflowed"]:
+        if answer["overflows"] > self._overflows:
+            self._overflows = answer["overflows"]
             log.error("The page had more news than it keeps: everything is asked for anew", session=self._standing.session)
             self._standing.reconciled = None
             self._standing.doubts.set()

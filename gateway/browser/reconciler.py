@@ -34,6 +34,8 @@ AT_ONCE = 40
 PATIENCE = 30.0
 #: Seconds that a message is asked for after it was sent, delivered or given up.
 DAY = 86_400.0
+#: Seconds between two sweeps of what the page keeps of settled messages, and ids that one sweep looks at.
+SWEEP, SWEEP_AT_ONCE = 600.0, 5_000
 #: Documents that may end while a message is handed over before that counts as an attempt of it: chance strikes twice.
 CHANCE = 2
 
@@ -45,6 +47,7 @@ class Reconciler:
         self._settings, self._standing, self._records, self._sender, self._known = settings, standing, records, sender, known
         self._again: dict[int, tuple[float, float]] = {}  # row → not before, and the pause that led there
         self._generation: str | None = None
+        self._swept_at = 0.0
 
     async def run(self) -> None:
         """For ever. Raises Fenced."""
@@ -67,13 +70,33 @@ class Reconciler:
     async def _round(self, bridge: Bridge, link: Link) -> None:
         s = self._standing
         if self._generation != bridge.generation:
-            self._generation, self._again = bridge.generation, {}
+            self._generation, self._again, self._swept_at = bridge.generation, {}, boot_time()
         first = s.reconciled != bridge.generation
         if first:
             await self._first(bridge, link)
-        elif rows := self._due(await self._read(0.0)):
-            await bridge.attach()  # ends the calls that were given up on: what this ledger does not know now never comes
+            return
+        pending = await self._read(0.0)
+        self._again = {p.rowid: self._again[p.rowid] for p in pending if p.rowid in self._again}  # an ack may have ended the others
+        rows = self._due(pending)
+        if rows or self._sender.given_up:
+            await self._attach(bridge)
             await self._ask(bridge, link, [p for p in rows if self._free(p, bridge)])
+        if boot_time() - self._swept_at >= SWEEP:
+            await self._sweep(bridge)
+
+    async def _attach(self, bridge: Bridge) -> None:
+        """End the calls that were given up on: what this ledger does not know from now on never comes."""
+        await bridge.attach()
+        self._sender.forget_given_up(bridge.attachment)
+
+    async def _sweep(self, bridge: Bridge) -> None:
+        """Have the page forget what is settled in the store: it was told once, and that call may have been lost."""
+        self._swept_at = boot_time()
+        session = self._standing.session
+        hexes = await bridge.kept(SWEEP_AT_ONCE)
+        if settled := await self._records.read(lambda conn: outbox.settled(conn, session=session, hexes=hexes)):
+            await bridge.forget(settled)
+            log.info("The page forgets ids of settled messages", session=session, messages=len(settled))
 
     async def _first(self, bridge: Bridge, link: Link) -> None:
         """Everything that may have changed while nobody looked, before anything else goes to those chats.
@@ -82,7 +105,7 @@ class Reconciler:
         """
         s = self._standing
         begun = boot_time()
-        await bridge.attach()
+        await self._attach(bridge)
         rows = [p for p in await self._read(DAY) if self._free(p, bridge)]
         known = self._known == bridge.generation
         urgent = [p for p in rows if not known or p.state in OPEN or p.state is State.FAILED]

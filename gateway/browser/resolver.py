@@ -20,6 +20,7 @@ from gateway.browser.page import PageError
 from gateway.browser.records import Records
 from gateway.browser.standing import Standing, awakened
 from gateway.browser.translate import for_log
+from gateway.pauses import doubling
 from gateway.process import mask
 from gateway.settings import Settings
 from gateway.store import recipients
@@ -80,7 +81,7 @@ class Resolver:
             answer = await bridge.resolve(one.address, PATIENCE)
         except (PageError, Refused) as error:
             failures = self._failures[one.recipient] = self._failures.get(one.recipient, 0) + 1
-            pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** (failures - 1))
+            pause = doubling(failures, first=FIRST_PAUSE, largest=LONGEST_PAUSE)
             log.warning("A recipient could not be looked up", recipient=mask(one.address), reason=for_log(str(error)), again_in=pause)
             await self._postpone(one, pause)
             return

@@ -98,6 +98,10 @@ class Sender:
         """What is left of a full disk is for outcomes."""
         return room(self._settings.data) >= CLAIM_ROOM
 
+    def forget_given_up(self, attachment: int) -> None:
+        """The document has a newer attachment: no call of an older one can still come, so nothing need be kept of those."""
+        self.given_up = {row: made_under for row, made_under in self.given_up.items() if made_under >= attachment}
+
     # -- one hand-over
 
     async def _hand_over(self, claim: Claim, bridge: Bridge, link: Link, began: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from typing import Literal
 
@@ -67,6 +68,16 @@ def doubtful(conn: sqlite3.Connection, *, session: str) -> bool:
         "OR EXISTS (SELECT 1 FROM outbox WHERE session = :session AND state = 0 AND hold IS NOT NULL AND asked)"
     )
     return bool(conn.execute(query, {"session": session}).fetchone()[0])
+
+
+def settled(conn: sqlite3.Connection, *, session: str, hexes: list[str]) -> list[str]:
+    """Those of the ids (hex parts) whose outcome is committed: their message has ended or goes out under another id, or is gone."""
+    rows = conn.execute(
+        "SELECT o.hex FROM json_each(?) j JOIN outbox o ON o.hex = j.value AND o.exposed = 1 WHERE o.session = ? AND o.state < 10",
+        (json.dumps(hexes), session),
+    )
+    open_ = {row[0] for row in rows}
+    return [hex_ for hex_ in hexes if hex_ not in open_]
 
 
 def held_asked(conn: sqlite3.Connection, session: str, limit: int) -> list[sqlite3.Row]:

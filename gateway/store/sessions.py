@@ -9,6 +9,7 @@ import sqlite3
 from dataclasses import dataclass
 from typing import Literal
 
+from gateway.pauses import doubling
 from gateway.session import State, allowed
 from gateway.store import counters, events, holds
 from gateway.store.errors import Fenced as Fenced
@@ -197,7 +198,7 @@ def restrict(conn: sqlite3.Connection, fence: Fence, *, until: float | None, eve
     # what was under way together is refused together, and counts once
     again = row.restricted_until is None or row.restricted_until <= now
     if until is None:
-        guess = min(RESTRICTION_MOST, RESTRICTION_GUESS * 2.0 ** min(row.restrictions, 16))
+        guess = doubling(row.restrictions + 1, first=RESTRICTION_GUESS, largest=RESTRICTION_MOST)
         until = now + guess if again else row.restricted_until
     conn.execute(
         "UPDATE session SET restricted_until = max(ifnull(restricted_until, 0), ?), restrictions = restrictions + ?, "

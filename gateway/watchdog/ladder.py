@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from gateway.pauses import doubling
 from gateway.watchdog.judge import Finding, Rung
 
 #: Seconds after which a rung counts as tried in vain, if the evidence is bad by then. For the kills: the start
@@ -198,7 +199,7 @@ def _climb(ladder: Ladder, a: Attempt, now: float, rung: Rung) -> tuple[Ladder, 
 def _fail(ladder: Ladder, now: float, cause: str, detail: str) -> tuple[Ladder, list[Step]]:
     """Close the row and wait. Only what reached the last rung, or cannot be mended, is a quarantine."""
     failures = ladder.failures + 1
-    until = now + min(BACKOFF * 2.0 ** min(failures - 1, 16), BACKOFF_MAX)
+    until = now + doubling(failures, first=BACKOFF, largest=BACKOFF_MAX)
     a = ladder.attempt
     grave = a is None or Rung.RESPAWN_BOTH in a.tried
     steps: list[Step] = [Close("failed", detail)]

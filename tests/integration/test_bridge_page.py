@@ -126,6 +126,9 @@ async def test_an_id_is_handed_over_once(rig: PageRig, page: Page) -> None:
     assert (await bridge.send(one, me, 20.0)) == {"status": "placed", "joined": True}
     (row,) = await rig.truth()
     assert row["calls"] == 1
+    assert await bridge.kept(10) == [one.key.hex], "until its outcome is committed"
+    await bridge.forget([one.key.hex])
+    assert await bridge.kept(10) == []
 
 
 async def test_a_document_that_nobody_attached_to_sends_nothing(rig: PageRig, page: Page) -> None:
@@ -206,6 +209,13 @@ async def test_news_stay_until_they_are_confirmed(rig: PageRig, page: Page) -> N
     await bridge.send(claim("another"), await account(bridge), 20.0)
     (more,) = (await waited)["events"]
     assert more["seq"] > news[-1]["seq"]
+    await page.evaluate("window.__whatsappGateway.state.overflows = 2", 5.0)  # an overflow takes 10,000 news
+    for _ in range(2):
+        assert (await bridge.events(more["seq"]))["overflows"] == 2, "an answer may get lost: it is said until the host has heard it"
+    assert (await bridge.probe()).overflowed
+    waited = asyncio.ensure_future(bridge.events(more["seq"], heard=2))
+    await bridge.send(claim("a third"), await account(bridge), 20.0)
+    assert (await waited)["overflows"] == 0 and not (await bridge.probe()).overflowed
 
 
 async def test_a_nack_comes_with_its_code(rig: PageRig, page: Page) -> None:

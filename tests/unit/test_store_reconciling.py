@@ -38,6 +38,17 @@ def test_what_has_no_outcome_is_asked_for_first_however_old_then_what_ended_with
     assert [p.message for p in rig.pending()] == [old.message, sending.message]
 
 
+def test_the_page_may_forget_what_is_settled_and_nothing_else(rig):
+    ids = {name: unconfirmed(rig, f"49{n}@c.us").key.hex for n, name in enumerate(("open", "acked", "nacked", "lost"), 1)}
+    rig.ack(ids["acked"])
+    rig.nack(ids["nacked"], NotSent("nack_500"))
+    (lost,) = [p for p in rig.pending() if p.hex == ids["lost"]]
+    rig.do(outbox.reconciled, rig.fence, rowid=lost.rowid, attempt=lost.attempt, verdict="lost", now=rig.now)
+    asked = [*ids.values(), "3EB0DELETED"]
+    assert outbox.settled(rig.conn, session="default", hexes=asked) == [*asked[1:]]
+    assert outbox.settled(rig.conn, session="default", hexes=[]) == []
+
+
 def test_a_pending_row_says_all_that_the_decision_needs(rig):
     (id_,) = rig.accept("491@c.us")
     recipient = rig.conn.execute("SELECT recipient FROM outbox").fetchone()[0]
