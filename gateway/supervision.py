@@ -79,8 +79,7 @@ class Supervisor:
         """One XML-RPC call. Raises Unreachable, Fault."""
         body = xmlrpc.client.dumps(params, method).encode()
         head = (
-            f"POST /RPC2 HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/xml\r\n"
-            f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+            f"POST /RPC2 HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/xml\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
         )
         try:
             async with asyncio.timeout(self._deadline):

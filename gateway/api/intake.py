@@ -12,12 +12,16 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
+import structlog
+
 from gateway.settings import Settings
 from gateway.store import intake
 from gateway.store.database import Full, Locked
 from gateway.store.intake import Outcome, Request
 from gateway.store.model import Accepted
 from gateway.store.writer import Closed, QueueFull, Writer
+
+log = structlog.get_logger()
 
 #: Messages in one round at most: beyond some hundred rows a commit gets no cheaper, and others wait for the lock.
 ROUND = 300
@@ -105,7 +109,9 @@ class Intake:
             raise
         except (Locked, Full, QueueFull, Closed) as error:
             _refuse(gathered, error)
-        except Exception as error:  # one of them is beyond what the store expects: each by itself, so that the others are taken
+        except Exception as error:
+            # One request is beyond what the store expects. Nothing of the round happened (Writer.run), so each is tried by
+            # itself, and the others are taken.
             if len(gathered) == 1:
                 _refuse(gathered, error)
                 return
@@ -113,7 +119,7 @@ class Intake:
                 await self._write([one])
         else:
             for waiting, outcome in zip(gathered, outcomes, strict=True):
-                waiting.reply(outcome)
+                _answer(waiting, outcome)
 
     def _op(self, requests: list[Request], room: bool, conn: sqlite3.Connection) -> list[Outcome | None]:
         return intake.accept_all(conn, requests=requests, now=self._now(), queue_limit=self._settings.queue_limit, room=room)
@@ -121,4 +127,12 @@ class Intake:
 
 def _refuse(gathered: list[_Waiting], error: Exception) -> None:
     for waiting in gathered:
-        waiting.reply(error)
+        _answer(waiting, error)
+
+
+def _answer(waiting: _Waiting, outcome: Outcome | Exception | None) -> None:
+    """Call the request's reply. If it raises, the other requests of the round still get their answers."""
+    try:
+        waiting.reply(outcome)
+    except Exception as error:
+        log.error("A request's answer could not be written", reason=f"{type(error).__name__}: {error}")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
+import sqlite3
 from contextlib import suppress
 
+import structlog
 from aiohttp import web
 from multidict import CIMultiDictProxy
 from pydantic_core import to_json
@@ -22,6 +24,7 @@ from gateway.store import outbox
 from gateway.store.intake import Request
 from gateway.store.model import Accepted, Draft, MessageView
 
+log = structlog.get_logger()
 operations = Operations("Messages")
 
 #: The scope of all idempotency keys. It never depends on the API key: a repeat after the key was changed is still one message.
@@ -67,7 +70,13 @@ async def send_message(request: web.Request) -> web.Response:
     id = accepted.ids[0]
     headers = {"Location": f"/api/messages/{id}"}
     if seconds > 0:
-        return await _answer_when_sent(context, id, accepted.repeated, seconds, headers)
+        try:
+            return await _answer_when_sent(context, id, accepted.repeated, seconds, headers)
+        except sqlite3.Error as error:
+            # It is accepted. An error here would have a client without an Idempotency-Key send it once more.
+            if accepted.repeated:
+                raise
+            log.warning("A message was accepted, and what became of it could not be read", message=id, reason=str(error))
     if accepted.repeated:
         return json_answer(_accepted_out(await _message(context, id), repeated=True), 202, headers)
     return json_answer(fresh(id, draft), 202, headers)

@@ -36,9 +36,7 @@ class Orders:
             group.create_task(self._listen())
             while True:
                 await awakened(s.orders)
-                taken = await self._records.once(
-                    lambda conn: commands.take(conn, target="browser", session=s.session, now=time.time())
-                )
+                taken = await self._records.once(lambda conn: commands.take(conn, target="browser", session=s.session, now=time.time()))
                 for command in taken or []:
                     group.create_task(self._carry_out(command))
                 await asyncio.sleep(LEAST)

@@ -61,13 +61,16 @@ class Bell:
 
 
 def ring(run: Path, *names: str) -> None:
-    """Ring these names ("api", "watchdog", "browser-default"). Never raises: nobody there, or a full buffer, is fine."""
+    """Ring these names ("api", "watchdog", "browser-default"). Never raises: nobody there, or a full buffer, is fine.
+
+    Neither does a name that cannot be an address (ValueError): it is rung after a commit, which must not look undone for it.
+    """
     with (
-        contextlib.suppress(OSError),
+        contextlib.suppress(OSError, ValueError),
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC) as sender,
     ):
         for name in names:
-            with contextlib.suppress(OSError), _address(run, name) as address:
+            with contextlib.suppress(OSError, ValueError), _address(run, name) as address:
                 sender.sendto(b"!", address)
 
 

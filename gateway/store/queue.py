@@ -116,9 +116,7 @@ def _next(conn: sqlite3.Connection, name: str, seen: list[Row], limit: int, only
     return None if name is None else (name, -1, 0.0, 0)
 
 
-def would_clear(
-    conn: sqlite3.Connection, *, session: str | None = None, states: Collection[Waiting] | None = None, now: float
-) -> Cleared:
+def would_clear(conn: sqlite3.Connection, *, session: str | None = None, states: Collection[Waiting] | None = None, now: float) -> Cleared:
     """What clearing the whole queue would do; only looks."""
     where = f"state = 0 AND (:session IS NULL OR session = :session) AND ({_which(states)})"
     row = conn.execute(

@@ -235,9 +235,9 @@ def waits(conn: sqlite3.Connection, session: SessionRow, *, now: float, uses: Se
     if session.paused or session.desired == "stopped" or capped or (restricted and session.restricted_everything):
         return Waits(oldest, None, restricted)
     known_only = restricted or holding(uses, new_chats=True) is not None
-    found = [
-        conn.execute(query, {"session": session.name}).fetchone() for new, query in _EARLIEST.items() if not (new and known_only)
-    ] + [conn.execute(_EARLIEST_BLOCKED, (session.name,)).fetchone()]
+    found = [conn.execute(query, {"session": session.name}).fetchone() for new, query in _EARLIEST.items() if not (new and known_only)] + [
+        conn.execute(_EARLIEST_BLOCKED, (session.name,)).fetchone()
+    ]
     ages = [now - lane["due"] for lane in found if lane is not None and lane["due"] <= now]
     return Waits(oldest, max(ages, default=None), restricted)
 

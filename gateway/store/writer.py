@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, NoReturn, Self, TypeVar
 
 import structlog
 
@@ -131,8 +131,9 @@ class Writer:
     async def run(self, operation: Operation[T], *, ring: Collection[str] = ()) -> T:
         """Carry the operation out in the next transaction; returns after its commit is synced, then rings.
 
-        What the operation raises undoes that operation alone and is raised here. Raises Locked, Full
-        (nothing happened), QueueFull, Closed. A caller that is cancelled does not stop the operation.
+        What the operation raises undoes that operation alone and is raised here. Raises Locked, Full,
+        QueueFull, Closed. Whatever is raised, nothing of the operation happened, so it may be done
+        again: after a COMMIT nothing fails a batch. A caller that is cancelled does not stop the operation.
         """
         result: T = await self._enqueue(operation, ring, outside=False)
         return result
@@ -183,6 +184,8 @@ class Writer:
             one = self._waiting.popleft()
         try:
             one.result = one.operation(self._conn)
+        except database.CommitFailed as error:
+            _give_up(error)
         except Exception as error:
             database.rollback(self._conn)
             one.error = error
@@ -214,7 +217,7 @@ class Writer:
             return _failed(batch, error)
         names = frozenset(name for one in batch if one.error is None for name in one.ring)
         if names:
-            self._ring(names)
+            _after_commit("ringing doorbells", lambda: self._ring(names))
         return batch
 
     def _carry_out(self, batch: list[_Waiting]) -> None:
@@ -225,14 +228,13 @@ class Writer:
             self._one(self._conn, one, alone=len(batch) == 1)
         if not self._conn.in_transaction:  # the only one was refused
             return
+        reached, high_water = events.last(self._conn), self._high_water  # read before the COMMIT: an error here still undoes the batch
+        assert high_water is not None
         try:
             database.commit(self._conn)
         except database.CommitFailed as error:
-            # nobody knows whether it is on the disk: answer nothing, exit, let recovery decide
-            log.critical("A commit failed while syncing; exiting", error=str(error))
-            os._exit(SYNC_FAILED)
-        assert self._high_water is not None
-        self._high_water.note(events.last(self._conn))  # before anybody hears of the commit
+            _give_up(error)
+        _after_commit("noting the high-water mark", lambda: high_water.note(reached))  # before anybody hears of the commit
 
     def _one(self, conn: sqlite3.Connection, one: _Waiting, *, alone: bool) -> None:
         """Carry it out, or undo it and no other. `alone`: it needs no savepoint, for which SQLite would copy each page that it changes."""
@@ -264,6 +266,20 @@ class Writer:
         assert self._loop is not None
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
             self._loop.call_soon_threadsafe(_resolve, batch)
+
+
+def _give_up(error: database.CommitFailed) -> NoReturn:
+    """Nobody knows whether the COMMIT is on the disk: answer nothing, exit, let recovery decide."""
+    log.critical("A commit failed while syncing; exiting", error=str(error))
+    os._exit(SYNC_FAILED)
+
+
+def _after_commit(what: str, act: Callable[[], None]) -> None:
+    """Do what follows a COMMIT. An error is logged and fails no caller: one that is told of an error does the same again."""
+    try:
+        act()
+    except Exception as error:
+        log.error("The batch is committed, but what follows a commit failed", step=what, reason=f"{type(error).__name__}: {error}")
 
 
 def _failed(batch: list[_Waiting], error: BaseException) -> list[_Waiting]:

@@ -74,7 +74,7 @@ class Records:
                 async with Writer(self._database, deadline=DEADLINE) as writer:
                     while True:
                         await self._write(writer, *await self._queue.get())
-            except (Locked, Full, sqlite3.OperationalError) as error:
+            except (Locked, Full, sqlite3.Error, OSError) as error:
                 log.warning("The watchdog waits for the database", reason=str(error))
             except SchemaTooNew as error:
                 log.error("The watchdog cannot use the database", reason=str(error), alert=True)

@@ -1,9 +1,9 @@
 """A rig for tests of the browser host: sandbox, launcher, Chromium, host and store for real; the tests play supervisord.
 
-    async with HostRig(tmp_path) as rig:
-        await rig.linked()
-        message = await rig.accept("4915550001", "hello")
-        await rig.reached(message, State.SENT)
+async with HostRig(tmp_path) as rig:
+    await rig.linked()
+    message = await rig.accept("4915550001", "hello")
+    await rig.reached(message, State.SENT)
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from api_rig import ONE, ApiRig, PlayedHost
 
 from gateway.beat import boot_time
 from gateway.message import NotSent, Rejected, Unconfirmed
-from gateway.store import database
+from gateway.store import database, outbox
 
 
 async def test_accepted_means_written_down(tmp_path: Path) -> None:
@@ -145,6 +145,22 @@ async def test_wait_answers_when_it_is_sent(tmp_path: Path) -> None:
         assert status == 202 and body["status"] == "queued"
         status, body, _ = await api.post("/api/messages", ONE, Prefer="wait=1")
         assert status == 202 and body["status"] == "queued"
+
+
+async def test_a_message_that_was_accepted_is_answered_202_although_it_cannot_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error would have the client send it again, and without a key that is a second message."""
+
+    def broken(conn: sqlite3.Connection, id: str) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    async with ApiRig(tmp_path) as api:
+        monkeypatch.setattr(outbox, "get", broken)
+        status, body, headers = await api.post("/api/messages", ONE, Prefer="wait=5")
+        monkeypatch.undo()
+        assert status == 202 and body["status"] == "queued" and headers["Location"].endswith(body["id"])
+        assert (await api.get(f"/api/messages/{body['id']}"))[1]["status"] == "queued"
 
 
 async def test_a_dead_letter_ends_the_wait_at_once(tmp_path: Path) -> None:

@@ -42,9 +42,7 @@ def test_a_chromium_that_is_stopped_as_it_starts_is_not_waited_for(gateway: Gate
     gateway.sent(waiting)
     gateway.healthy()
     assert (gateway.pid("chromium-default"), gateway.pid("browser-default")) == (third, host)
-    recoveries = until(
-        "the recovery ends", lambda: (r := gateway.api.get("/api/recoveries")["recoveries"])[0]["status"] != "running" and r
-    )
+    recoveries = until("the recovery ends", lambda: (r := gateway.api.get("/api/recoveries")["recoveries"])[0]["status"] != "running" and r)
     assert len(recoveries) == before + 1
     assert [rung["name"] for rung in recoveries[0]["rungs"]] == ["relaunch_chromium", "relaunch_chromium"]
 

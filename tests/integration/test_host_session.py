@@ -232,7 +232,6 @@ async def test_it_stops_when_told_to(rig: HostRig) -> None:
     assert await asyncio.wait_for(rig.host.wait(), 5) == 0
 
 
-
 async def test_a_host_that_begins_beside_a_page_that_hangs_says_so(rig: HostRig) -> None:
     """Its evidence must condemn Chromium by missed round trips, not look like a connection that cannot be made."""
     await rig.linked()

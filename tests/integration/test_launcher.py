@@ -131,9 +131,7 @@ def test_a_profile_that_somebody_else_uses_is_refused_and_a_dead_owners_lock_is_
         flags.append("--no-sandbox")
     short = Path("/tmp") / f"gateway-test-{os.getpid()}"
     short.mkdir()
-    by_hand = subprocess.Popen(
-        [CHROMIUM, *flags], env={**os.environ, "TMPDIR": str(short)}, stderr=subprocess.DEVNULL, process_group=0
-    )
+    by_hand = subprocess.Popen([CHROMIUM, *flags], env={**os.environ, "TMPDIR": str(short)}, stderr=subprocess.DEVNULL, process_group=0)
     try:
         rig.port()
         assert f"(pid {by_hand.pid})" in rig.refusal()

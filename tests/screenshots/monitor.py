@@ -1,6 +1,6 @@
 """Makes docs/images/monitor.png anew, from a real run on the sandbox: `make screenshots`.
 
-    python tests/screenshots/monitor.py docs/images/monitor.png
+python tests/screenshots/monitor.py docs/images/monitor.png
 """
 
 from __future__ import annotations

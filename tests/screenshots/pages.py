@@ -1,6 +1,6 @@
 """Makes the pictures of the API's docs and of the sandbox's phone anew, from a real run: `make screenshots`.
 
-    python tests/screenshots/pages.py docs/images
+python tests/screenshots/pages.py docs/images
 """
 
 from __future__ import annotations

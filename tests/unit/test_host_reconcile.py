@@ -135,7 +135,6 @@ def test_what_need_not_come_from_the_page_s_store_is_no_witness(what: str, gener
     assert sought(pending(witness=w), (), generation=generation, incarnation=incarnation).witness == (), what
 
 
-
 # -- what the page's answers amount to
 
 ASKED = Sought(HEX, (PN, LID), ("pn", "lid"))

@@ -41,9 +41,7 @@ HEALTHY = Evidence(
 
 
 def facts(evidence: Evidence | None = HEALTHY, **changes: Any) -> Facts:
-    base = Facts(
-        now=NOW, host=program("browser-default"), chromium=program("chromium-default"), beat_at=NOW - 0.4, evidence=evidence
-    )
+    base = Facts(now=NOW, host=program("browser-default"), chromium=program("chromium-default"), beat_at=NOW - 0.4, evidence=evidence)
     return replace(base, **changes)
 
 
@@ -126,7 +124,7 @@ def test_found(case: Facts, cause: str, rung: Rung) -> None:
         pytest.param(with_evidence(oldest_unacked_at=NOW - 500, socket="TIMEOUT", socket_down_since=NOW - 5), id="unacked in an outage"),
         pytest.param(
             with_evidence(oldest_unacked_at=NOW - 500, socket="CONFLICT", stream_mode="CONFLICT", progressed_at=NOW - 9),
-            id="another window: the host takes over"
+            id="another window: the host takes over",
         ),
         pytest.param(
             with_evidence(state=State.STARTING, elsewhere_since=NOW - 900, canary="bare", canary_failed_since=NOW - 900, socket=None),

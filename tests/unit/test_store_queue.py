@@ -150,9 +150,9 @@ def test_release_goes_through_what_is_held_in_batches(rig, accept_duplicate):
     did = in_batches(rig, outbox.release, 0, hold="restored", accept_duplicate=accept_duplicate)
     assert [b.released + b.asked for b in did] == [3, 3, 1]
     assert (sum(b.released for b in did), sum(b.asked for b in did)) == (would.released, would.asked)
-    assert [rig.get(id_).hold for id_ in ids] == (
-        [None] * 5 + ["other_account", None] if accept_duplicate else ["restored"] * 7
-    ), "one belongs to another number"
+    assert [rig.get(id_).hold for id_ in ids] == ([None] * 5 + ["other_account", None] if accept_duplicate else ["restored"] * 7), (
+        "one belongs to another number"
+    )
 
 
 # -- whose message

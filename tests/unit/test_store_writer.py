@@ -13,10 +13,13 @@ import threading
 import pytest
 from store_rig import Rig
 
+from gateway.api.intake import Intake
 from gateway.beat import boot_time
 from gateway.message import State
-from gateway.store import counters, database, doorbell, lanes, outbox, sessions, transitions, writer
+from gateway.settings import Settings
+from gateway.store import counters, database, doorbell, events, lanes, outbox, sessions, transitions, writer
 from gateway.store.database import Full, Locked, SchemaTooNew
+from gateway.store.intake import Request
 from gateway.store.outbox import Draft
 from gateway.store.writer import Closed, QueueFull, Reader, Writer
 
@@ -253,6 +256,78 @@ async def test_an_illegal_transition_is_refused_and_counted(tmp_path):
     rig.check()
 
 
+async def five_at_once(path, break_):
+    """Five requests that arrive together, and how many rows they made; an answer is what was accepted or an exception."""
+    async with Writer(path, ring=lambda names: doorbell.ring(path.parent, *names)) as w:
+        await w.run(lambda conn: sessions.ensure(conn, name="default", now=0))
+        break_()
+        intake = Intake(Settings(data=path.parent), w, lambda: True, lambda: 1e6)
+        task = asyncio.create_task(intake.run())
+        requests = [Request([Draft("default", f"49{n}@c.us", "text", {"body": "x"})], "s", None, b"") for n in range(5)]
+        answers = await asyncio.gather(*(intake.accept(r) for r in requests), return_exceptions=True)
+        rows = await w.run(lambda conn: conn.execute("SELECT count(*) FROM outbox").fetchone()[0])
+        task.cancel()
+        return answers, rows
+
+
+def taken(answers):
+    return [a for a in answers if not isinstance(a, BaseException)]
+
+
+@pytest.mark.parametrize(
+    "owner, name", [(writer.events, "last"), (writer.HighWater, "note"), (doorbell, "ring")], ids=["last event", "high water", "doorbells"]
+)
+async def test_an_error_around_a_commit_repeats_nothing_that_is_committed(path, monkeypatch, owner, name):
+    """Five requests are five rows and five answers, whichever step beside the COMMIT fails once."""
+    failed = []
+
+    def break_():
+        real = getattr(owner, name)
+
+        def fail_once(*args):
+            if not failed:
+                failed.append(1)
+                raise sqlite3.OperationalError("disk I/O error")
+            return real(*args)
+
+        monkeypatch.setattr(owner, name, fail_once)
+
+    answers, rows = await five_at_once(path, break_)
+    assert failed and rows == len(taken(answers)) == 5
+    assert len({id for one in taken(answers) for id in one.ids}) == 5
+
+
+async def test_an_error_that_lasts_is_said_and_leaves_no_row(path, monkeypatch):
+    real = events.last
+
+    def fail(conn):
+        if conn.in_transaction and conn.execute("SELECT count(*) FROM outbox").fetchone()[0]:
+            raise sqlite3.OperationalError("disk I/O error")
+        return real(conn)
+
+    answers, rows = await five_at_once(path, lambda: monkeypatch.setattr(events, "last", fail))
+    assert taken(answers) == [] and rows == 0
+
+
+async def test_a_reply_that_fails_keeps_no_other_request_of_its_round_from_its_answer(path):
+    async with Writer(path) as w:
+        await w.run(lambda conn: sessions.ensure(conn, name="default", now=0))
+        intake, heard = Intake(Settings(data=path.parent), w, lambda: True, lambda: 1e6), []
+
+        def broken(outcome):
+            raise ConnectionResetError("the client is gone")
+
+        request = Request([Draft("default", "491@c.us", "text", {"body": "x"})], "s", None, b"")
+        for reply in (broken, heard.append, broken, heard.append):
+            intake.submit(request, reply)
+        task = asyncio.create_task(intake.run())
+        while len(heard) < 2 and not task.done():
+            await asyncio.sleep(0.001)
+        assert not task.done() and [len(one.ids) for one in heard] == [1, 1]
+        assert await w.run(lambda conn: conn.execute("SELECT count(*) FROM outbox").fetchone()[0]) == 4
+        task.cancel()
+
+
 SYNC_FAILS = """
 import asyncio, pathlib, sys
 from gateway.store import database, writer
@@ -261,16 +336,18 @@ def fail(conn):
 async def main():
     async with writer.Writer(pathlib.Path(sys.argv[1])) as w:
         writer.database.commit = fail
+        run = getattr(w, sys.argv[2])
         try:
-            await w.run(lambda conn: None)
+            await run(lambda conn: fail(conn) if sys.argv[2] == "between" else None)
         finally:
             print("answered")
 asyncio.run(main())
 """
 
 
-def test_a_commit_that_fails_while_syncing_answers_nothing_and_exits(path):
-    done = subprocess.run([sys.executable, "-c", SYNC_FAILS, str(path)], capture_output=True, text=True, timeout=20)
+@pytest.mark.parametrize("run", ["run", "between"])
+def test_a_commit_that_fails_while_syncing_answers_nothing_and_exits(path, run):
+    done = subprocess.run([sys.executable, "-c", SYNC_FAILS, str(path), run], capture_output=True, text=True, timeout=20)
     assert (done.returncode, "answered" in done.stdout) == (writer.SYNC_FAILED, False)
 
 
