@@ -119,7 +119,7 @@ def show_settings() -> None:
 
 def settings_table() -> str:
     """The settings as docs/settings.md shows them."""
-    from gateway.settings import PREFIX
+    from gateway.listening import PREFIX
 
     lines = ["| variable | default | meaning |", "|---|---|---|"]
     for name, field in Settings.model_fields.items():
@@ -231,6 +231,18 @@ def status() -> None:
     from gateway.monitor import watch
 
     sys.exit(watch.once(settings(), lines=True))
+
+
+@main.command()
+def ready() -> None:
+    """Say whether messages are accepted: for a container's health check. Exit status 0 if they are, else 1.
+
+    \b
+    gateway ready
+    """
+    from gateway.ready import main as run
+
+    sys.exit(run())
 
 
 @main.command()

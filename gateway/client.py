@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
+from gateway.listening import reached_at
 from gateway.settings import Settings
 
 
@@ -37,9 +38,7 @@ class Client:
     @classmethod
     def of(cls, settings: Settings) -> Client:
         """For the gateway with these settings."""
-        host, port = settings.addresses[0]
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - read, not bound
-        return cls(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}", settings.key)
+        return cls(f"http://{reached_at(*settings.addresses[0])[2]}", settings.key)
 
     def get(self, path: str, *, raw: bool = False, timeout: float = 20.0) -> Any:
         return self._call("GET", path, None, {}, timeout, raw)

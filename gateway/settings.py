@@ -9,14 +9,14 @@ from __future__ import annotations
 import difflib
 import os
 import sys
-import tomllib
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
-PREFIX = "GATEWAY_"
+from gateway.listening import DEFAULT_DATA, DEFAULT_LISTEN, PREFIX, data_directory, read_settings_file, settings_file, split_addresses
+
 WHATSAPP_WEB = "https://web.whatsapp.com/"
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -38,8 +38,8 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", ignored_types=(cached_property,))
 
-    data: Path = Field(Path("data"), description="Data directory: database, profiles, logs, sockets. A local file system.")
-    listen: str = Field("127.0.0.1:3000,[::1]:3000", description="Addresses of the API, comma separated.")
+    data: Path = Field(Path(DEFAULT_DATA), description="Data directory: database, profiles, logs, sockets. A local file system.")
+    listen: str = Field(DEFAULT_LISTEN, description="Addresses of the API, comma separated.")
     api_key: SecretStr | None = Field(None, description="With a key set, every call but the two probes asks for it.")
     api_key_file: Path | None = Field(None, description="A file that holds the API key.")
     metrics_key: SecretStr | None = Field(None, description="A key that opens /metrics only.")
@@ -76,13 +76,12 @@ class Settings(BaseModel):
     @field_validator("data")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
-        return value.expanduser().absolute()
+        return data_directory(str(value)).absolute()
 
     @field_validator("listen")
     @classmethod
     def _addresses(cls, value: str) -> str:
-        for item in value.split(","):
-            split_address(item)
+        split_addresses(value)
         return value
 
     @model_validator(mode="before")
@@ -108,7 +107,7 @@ class Settings(BaseModel):
     @property
     def addresses(self) -> list[tuple[str, int]]:
         """GATEWAY_LISTEN as (host, port) pairs."""
-        return [split_address(item) for item in self.listen.split(",")]
+        return split_addresses(self.listen)
 
     @cached_property
     def key(self) -> str | None:
@@ -161,14 +160,6 @@ class Settings(BaseModel):
             raise SettingsError(f"{why}; set GATEWAY_DATA to a directory that you may write") from None
 
 
-def split_address(text: str) -> tuple[str, int]:
-    """`127.0.0.1:3000`, `[::1]:3000`, `localhost:3000` → (host, port). Raises ValueError with a sentence."""
-    host, colon, port = text.strip().rpartition(":")
-    if not colon or not host or not port.isdigit() or not 0 <= int(port) < 65536:
-        raise ValueError(f"{text.strip()!r} is no address: write HOST:PORT, for instance 127.0.0.1:3000 or [::1]:3000")
-    return host.strip("[]"), int(port)
-
-
 def load(environ: dict[str, str] | None = None) -> Settings:
     """Settings from the environment and the settings file. Raises SettingsError with a sentence that says what to do."""
     environ = dict(os.environ) if environ is None else environ
@@ -185,20 +176,17 @@ def load(environ: dict[str, str] | None = None) -> Settings:
             # Kubernetes injects GATEWAY_PORT for a Service called gateway: a warning, not a refusal
             print(f"gateway: {name} is no setting{_nearest(field, known, PREFIX)}; ignored", file=sys.stderr)
     try:
-        return Settings(**{**_from_file(environ, given, known), **given})
+        return Settings(**{**_from_file(environ, known), **given})
     except ValidationError as error:
         raise SettingsError("; ".join(_sentence(e) for e in error.errors())) from None
 
 
-def _from_file(environ: dict[str, str], given: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
-    named = environ.get(f"{PREFIX}SETTINGS")
-    path = Path(named) if named else Path(given.get("data", "data")) / "gateway.toml"
-    if not named and not path.exists():
-        return {}
+def _from_file(environ: dict[str, str], known: dict[str, Any]) -> dict[str, Any]:
     try:
-        values = tomllib.loads(path.read_text())
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise SettingsError(f"the settings file {path} cannot be read: {error}") from None
+        path = settings_file(environ)
+        values = read_settings_file(path) if path else {}
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
     for name in values:
         if name not in known:
             raise SettingsError(f"{path}: {name!r} is no setting{_nearest(name, known)}")

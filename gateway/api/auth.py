@@ -18,7 +18,8 @@ from aiohttp.http import HttpVersion, HttpVersion11
 from multidict import CIMultiDictProxy
 
 from gateway.api.errors import Problem
-from gateway.settings import Settings, split_address
+from gateway.listening import split_address
+from gateway.settings import Settings
 
 #: They tell nothing but their status, so an orchestrator needs no key.
 PROBES = frozenset({"/healthz", "/readyz"})

@@ -68,6 +68,13 @@ def test_the_seeds_verification_commands(gateway: Gateway, method: str, path: st
     assert done.returncode == 0 and json.loads(done.stdout)
 
 
+def test_no_command_asks_a_proxy(gateway: Gateway) -> None:
+    proxied = {**gateway.environ, "http_proxy": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9", "ALL_PROXY": "http://127.0.0.1:9"}
+    for words in (["ready"], ["queue"]):
+        done = subprocess.run([*GATEWAY, *words], env=proxied, capture_output=True, text=True, timeout=20)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_nobody_there_is_said_with_what_to_do(gateway: Gateway) -> None:
     elsewhere = {**gateway.environ, "GATEWAY_LISTEN": "127.0.0.1:9"}
     done = subprocess.run([*GATEWAY, "send", "491701234567", "Hello"], env=elsewhere, capture_output=True, text=True, timeout=20)

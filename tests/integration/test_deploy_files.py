@@ -71,3 +71,8 @@ def test_what_the_dockerfile_copies_is_let_into_its_context_and_nothing_else() -
     let_in = {line.removeprefix("!") for line in (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines() if line.startswith("!")}
     assert let_in == copied
     assert all((DEPLOY.parent / source).exists() and not fnmatch(source, "data*") for source in copied)
+
+
+def test_the_images_health_check_reads_the_settings_and_names_no_port() -> None:
+    text = (DEPLOY / "Dockerfile").read_text() + (DEPLOY / "compose.yaml").read_text()
+    assert 'CMD ["gateway", "ready"]' in text and "urlopen" not in text and "healthcheck:" not in text
