@@ -177,10 +177,8 @@ def of_http(error: web.HTTPException, method: str) -> Problem:
 
 
 def of_validation(error: ValidationError) -> Problem:
-    """422 with the first wrong field, and all of them (20 at most) in the details; 400 if it is no JSON at all."""
+    """422 with the first wrong field, and all of them (20 at most) in the details."""
     found = error.errors(include_url=False, include_input=False)
-    if found[0]["type"] == "json_invalid":
-        return Problem(400, "json_invalid", f"the body is no valid JSON: {found[0]['ctx']['error']}")
     problems = [{"field": _path(e["loc"]), "message": sentence(e)} for e in found[:20]]
     first = problems[0]
     code = str(found[0].get("ctx", {}).get("code") or "field_invalid") if found[0]["type"] not in _CODES else _CODES[found[0]["type"]]

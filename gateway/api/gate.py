@@ -11,7 +11,7 @@ from gateway.api.context import CONTEXT, Context
 from gateway.api.docs import add_docs
 from gateway.api.errors import ALWAYS, Problem, answer, internal, of_http, of_store, request_id_of
 from gateway.api.openapi import document
-from gateway.api.operations import BATCH_BODY_LIMIT, Handler, Operation, raw_body
+from gateway.api.operations import BATCH_BODY_LIMIT, Handler, Operation, media_fault, raw_body
 
 log = structlog.get_logger()
 
@@ -45,8 +45,8 @@ async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
     request_id = request_id_of(request.headers.get("X-Request-Id"))
     try:
         admit(request, request.app[CONTEXT].keys)
-        if request.body_exists and request.content_type != "application/json":
-            await raw_body(request)  # also where the handler takes no body
+        if request.body_exists and media_fault(request) is not None:
+            await raw_body(request, BATCH_BODY_LIMIT)  # also where the handler takes no body
         response = await handler(request)
     except Problem as problem:
         response = _refusal(request, problem, request_id)

@@ -65,7 +65,7 @@ async def send_message(request: web.Request) -> web.Response:
     """
     context = context_of(request)
     key, seconds = idempotency_key(request.headers), _seconds_to_wait(request)
-    draft = draft_of(await body(request, schema.MessageIn), context)
+    draft = draft_of(await body(request, schema.MessageIn, BATCH_BODY_LIMIT), context)
     accepted = await _accept(context, single(context, draft, key))
     id = accepted.ids[0]
     headers = {"Location": f"/api/messages/{id}"}
@@ -125,7 +125,7 @@ async def list_messages(request: web.Request) -> web.Response:
     context, asked = context_of(request), query(request, schema.MessagesQuery)
     address = None
     if asked.recipient is not None:
-        address = _address(asked.recipient, context, "recipient")
+        address = _address(asked.recipient, context, "recipient", form=True)
     try:
         page = await context.read(
             lambda conn: outbox.list_(
@@ -192,9 +192,9 @@ def _seconds_to_wait(request: web.Request) -> float:
     return min(float(found[1]), WAIT_LIMIT) if found else 0.0
 
 
-def _address(text: str, context: Context, field: str) -> str:
+def _address(text: str, context: Context, field: str, *, form: bool = False) -> str:
     try:
-        return address_of(text, context.settings.default_region)
+        return address_of(text, context.settings.default_region, form=form)
     except RecipientInvalid as error:
         raise field_problem(field, str(error), "recipient_invalid") from None
 

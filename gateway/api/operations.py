@@ -12,6 +12,7 @@ from pydantic_core import from_json, to_json
 
 from gateway.api import bodies
 from gateway.api.errors import Problem, of_validation
+from gateway.api.json_fault import json_problem, without_mark
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 BodyT = TypeVar("BodyT", bound=BaseModel)
@@ -20,6 +21,25 @@ QueryT = TypeVar("QueryT", bound=BaseModel)
 #: Bytes of a body, and of a batch's: a text at its limit fits four times over, whatever its characters.
 BODY_LIMIT = 1 << 20
 BATCH_BODY_LIMIT = 16 << 20
+#: Names of UTF-8, or of a part of it, in a Content-Type; and those of others that a sentence may name.
+_UTF_8 = frozenset({"utf-8", "utf8", "utf-8-sig", "us-ascii", "ascii"})
+_OTHER_CHARSETS = frozenset(
+    {
+        "iso-8859-1",
+        "iso-8859-15",
+        "latin-1",
+        "latin1",
+        "windows-1251",
+        "windows-1252",
+        "cp1252",
+        "gbk",
+        "gb2312",
+        "big5",
+        "shift-jis",
+        "euc-kr",
+    }
+    | {f"utf-{bits}{end}" for bits in (7, 16, 32) for end in ("", "le", "be", "-le", "-be")}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,17 +120,45 @@ async def raw_body(request: web.Request, limit: int = BODY_LIMIT) -> bytes | byt
     """The body, empty if there is none. Raises Problem: too large, too slow, or no JSON by its own word."""
     if not request.body_exists:
         return b""
-    length = request.content_length
+    fault, length = media_fault(request), request.content_length
+    if fault is not None and length:  # said before the size: it is what has to be mended first
+        raise fault
     if length is not None and length > limit:
-        raise Problem(413, "body_too_large", f"the body is larger than {limit} bytes: send fewer or shorter messages in one request")
+        raise _too_large(limit)
     if "Content-Encoding" in request.headers:
         raise Problem(415, "compressed", "a compressed body is not read here: send it without Content-Encoding")
     raw = await bodies.read(request, limit)
+    if raw and fault is not None:
+        raise fault
     if len(raw) > limit:
-        raise Problem(413, "body_too_large", f"the body is larger than {limit} bytes: send fewer or shorter messages in one request")
-    if raw and request.content_type != "application/json":
-        raise Problem(415, "not_json", "the body must be JSON: send it with `Content-Type: application/json`")
+        raise _too_large(limit)
     return raw
+
+
+def _too_large(limit: int) -> Problem:
+    return Problem(
+        413,
+        "body_too_large",
+        f"the body is larger than {limit} bytes: send fewer or shorter messages in one request, and UTF-8 instead of \\u escapes",
+    )
+
+
+def media_fault(request: web.Request) -> Problem | None:
+    """415 where the Content-Type says that the body is no JSON in UTF-8; None where it says that it is."""
+    send = "send it with `Content-Type: application/json`"
+    if request.content_type == "application/json":
+        charset = (request.charset or "utf-8").lower().replace("_", "-")
+        if charset in _UTF_8:
+            return None
+        named = charset if charset in _OTHER_CHARSETS else "another charset"
+        return Problem(
+            415, "charset_not_utf8", f"the body is {named} by its Content-Type, and JSON is read as UTF-8: encode it so, and {send}"
+        )
+    if not request.headers.get("Content-Type", "").strip():
+        return Problem(415, "not_json", f"the request has a body and no Content-Type: write the body as JSON and {send}")
+    if request.content_type == "application/x-www-form-urlencoded":
+        return Problem(415, "not_json", f"the body must be JSON, and it came as a form, as curl's -d sends it by itself: {send}")
+    return Problem(415, "not_json", f"the body must be JSON: {send}")
 
 
 async def body(request: web.Request, model: type[BodyT], limit: int = BODY_LIMIT) -> BodyT:
@@ -120,10 +168,13 @@ async def body(request: web.Request, model: type[BodyT], limit: int = BODY_LIMIT
 
 def parsed(raw: bytes | bytearray, model: type[BodyT]) -> BodyT:
     """What a body says, validated; an empty one counts as {}. Raises Problem."""
+    raw = without_mark(raw)
     bodies.countable(raw)
     try:
         found: BodyT = model.__pydantic_validator__.validate_json(raw or b"{}")
     except ValidationError as error:
+        if error.error_count() == 1 and (only := error.errors(include_url=False, include_input=False)[0])["type"] == "json_invalid":
+            raise json_problem(raw, only["ctx"]["error"]) from None
         raise of_validation(error) from None
     if raw:
         bodies.each_field_once(raw, len(found.model_fields_set))
@@ -132,14 +183,14 @@ def parsed(raw: bytes | bytearray, model: type[BodyT]) -> BodyT:
 
 async def no_body(request: web.Request) -> None:
     """For operations that take no body: nothing, or an empty object. Raises Problem."""
-    raw = await raw_body(request)
+    raw = without_mark(await raw_body(request))
     if not raw.strip():
         return
     bodies.countable(raw)
     try:
         given = from_json(raw)
     except ValueError as error:
-        raise Problem(400, "json_invalid", f"the body is no valid JSON: {error}") from None
+        raise json_problem(raw, str(error)) from None
     if given not in ({}, None):
         raise Problem(422, "field_unknown", "this call takes no body: leave it out")
 

@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
+from gateway.api.spelling import marks
+
 #: WhatsApp's own limit for the text of one message.
 TEXT_LIMIT = 65_536
 #: The Cloud API's limit for data that comes back unchanged.
@@ -23,6 +25,10 @@ METAS_OWN = frozenset({"interactive", "template"})
 #: A century in seconds: farther than anybody schedules, and still a date that every language can show.
 CENTURY = 3_155_760_000.0
 
+#: Characters of a time that are looked at; no time has so many.
+TIME_LIMIT = 64
+#: A time of day, and the space between it and an offset at the end.
+_LOST_PLUS = re.compile(r"([Tt ]\d\d(?::?\d\d){0,2}(?:[.,]\d+)?) (?=\d\d(?::?\d\d)?\s*$)")
 #: Characters that no text needs and that devices show as nothing or as rubbish; tab, line and page breaks are text.
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f]")
 
@@ -36,15 +42,28 @@ def parse_time(value: Any) -> Any:
     if not isinstance(value, str):
         raise PydanticCustomError("time", "must be a time as text, for instance 2030-01-31T08:00:00Z")
     try:
-        moment = datetime.datetime.fromisoformat(value)
+        moment = datetime.datetime.fromisoformat("".join(mark.character for mark in marks(value[:TIME_LIMIT])).strip().upper())
     except ValueError:
         raise PydanticCustomError("time", "must be an RFC 3339 time, for instance 2030-01-31T08:00:00Z") from None
     if moment.tzinfo is None:
         raise PydanticCustomError("time", "has no time zone: end it with Z, or with an offset as in +02:00")
-    seconds = moment.timestamp()
+    try:
+        seconds = moment.timestamp()
+    except OverflowError:
+        seconds = -1.0
     if not 0 <= seconds <= 2 * CENTURY:
         raise PydanticCustomError("time", "lies too far away")
     return seconds
+
+
+def parse_query_time(value: Any) -> Any:
+    """A time from a query string, where + arrives as a space: one before the offset was a +."""
+    if isinstance(value, str):
+        value = _LOST_PLUS.sub(r"\1+", value[:TIME_LIMIT])
+    try:
+        return parse_time(value)
+    except PydanticCustomError as error:
+        raise PydanticCustomError("time", "{sentence}; in a query write + as %2B", {"sentence": error.message()}) from None
 
 
 def no_control(value: str | None) -> str | None:
@@ -59,6 +78,7 @@ def no_control(value: str | None) -> str | None:
 
 #: A time that comes in: seconds inside, RFC 3339 outside.
 TimeIn = Annotated[float, BeforeValidator(parse_time, json_schema_input_type=datetime.datetime)]
+TimeInQuery = Annotated[float, BeforeValidator(parse_query_time, json_schema_input_type=datetime.datetime)]
 
 
 class Body(BaseModel):
@@ -131,6 +151,8 @@ class MessageIn(Body):
     @classmethod
     def _known_type(cls, data: Any) -> Any:
         if isinstance(data, dict):
+            if "messages" in data and "to" not in data:
+                raise PydanticCustomError("batch", "is a batch: POST it to /api/messages/batch")
             kind = data.get("type", "text")
             if kind in METAS_OWN:
                 raise PydanticCustomError("not_yet", "of type interactive and template need Meta's own service: send text")
@@ -193,7 +215,9 @@ class PairingIn(Body):
     """Link by a code typed on the phone instead of a QR code."""
 
     phone: str = Field(
-        max_length=40, description="The number of the phone that shall be linked, with its country code.", examples=["+49 151 23456789"]
+        max_length=100,
+        description="The number of the phone that shall be linked, in any spelling that `to` takes for a person.",
+        examples=["+49 151 23456789"],
     )
 
 
@@ -217,8 +241,8 @@ class MessagesQuery(Query):
     state: StateWord | None = Field(None, description="Only messages in this state.")
     session: SessionName | None = Field(None, description="Only this session's.")
     recipient: str | None = Field(None, max_length=100, description="Only to this recipient, in any spelling that `to` takes.")
-    since: TimeIn | None = Field(None, description="Accepted at or after this time (RFC 3339).")
-    until: TimeIn | None = Field(None, description="Accepted before this time (RFC 3339).")
+    since: TimeInQuery | None = Field(None, description="Accepted at or after this time (RFC 3339).")
+    until: TimeInQuery | None = Field(None, description="Accepted before this time (RFC 3339).")
     cursor: str | None = Field(None, max_length=200, description="`next` of the page before.")
     limit: int = Field(50, ge=1, le=500, description="Messages a page.")
 

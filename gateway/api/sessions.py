@@ -15,7 +15,7 @@ from gateway.api.asking import LONG_PATIENCE, ask, session_row
 from gateway.api.context import Context, context_of, wall
 from gateway.api.errors import Problem, field_problem
 from gateway.api.evidence import session_out
-from gateway.api.numbers import RecipientInvalid, address_of, number_of
+from gateway.api.numbers import RecipientInvalid, address_of, phone_of
 from gateway.api.operations import Operations, Parameter, body, json_answer, no_body, query
 from gateway.store import recipients, sessions
 from gateway.times import rfc3339
@@ -170,7 +170,7 @@ async def get_pairing_code(request: web.Request) -> web.Response:
     context, row = await _named(request)
     asked = await body(request, schema.PairingIn)
     try:
-        phone = number_of(asked.phone, context.settings.default_region)
+        phone = phone_of(asked.phone, context.settings.default_region)
     except RecipientInvalid as error:
         raise field_problem("phone", str(error), "phone_invalid") from None
     if row.account is not None:

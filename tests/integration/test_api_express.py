@@ -161,6 +161,15 @@ async def test_what_is_more_than_plain_goes_the_usual_way(api: ApiRig, took: lis
     assert took.count(True) == 1
 
 
+async def test_both_ways_skip_a_byte_order_mark_and_read_the_same_spellings(api: ApiRig, took: list[bool]) -> None:
+    marked = b"\xef\xbb\xbf" + json.dumps({**ONE, "to": "+4\ufe0f9 ١٥١ २३४५६७८९"}).encode()
+    async with connected(port_of(api)) as client:
+        for headers in ([], ["Prefer: wait=0"]):
+            status, _, body = await client.ask(request(marked, *headers))
+            assert (status, body["recipient"]["address"]) == (202, "4915123456789@c.us")
+    assert took == [True, False]
+
+
 async def test_a_repeat_answers_with_the_message_of_then(api: ApiRig, took: list[bool]) -> None:
     async with connected(port_of(api)) as client:
         _, _, first = await client.ask(request(ONE, "Idempotency-Key: k"))

@@ -98,6 +98,7 @@ TEXT = SECRET.encode()
 JSON = "Content-Type: application/json"
 START = ("POST /api/messages HTTP/1.1", "Host: localhost", JSON)
 CHUNKED = (*START, "Transfer-Encoding: chunked")
+CHUNKED_RECOVERY = ("POST /api/recover-session HTTP/1.1", *CHUNKED[1:])
 ASKED_FOR = raw(*CHUNKED, "Expect: 100-continue")
 GOOD = json.dumps(message()).encode()
 FLAT = b'{"messages":[' + b"1," * 7_000_000 + b"1]}"
@@ -108,7 +109,26 @@ NOT_JSON = [
     Bad("single quotes", http(b"{'text':'" + TEXT + b"'}"), 400, "json_invalid", "no valid JSON"),
     Bad("a comma too many", http(GOOD[:-1] + b",}"), 400, "json_invalid", "trailing comma"),
     Bad("something behind it", http(GOOD + b"x"), 400, "json_invalid", "trailing"),
-    Bad("no UTF-8", http(b'{"text":"' + TEXT + b'\xff\xfe"}'), 400, "json_invalid", "no valid JSON"),
+    Bad("no UTF-8", http(b'{"text":"' + TEXT + b'\xff\xfe"}'), 400, "json_invalid", "byte 0xFF at position 20"),
+    Bad("Latin-1", http('{"text":"Grüße"}'.encode("latin-1")), 400, "json_invalid", "is not UTF-8 (byte 0xFC at position 11)"),
+    Bad("Latin-1 in a batch", http('{"messages":["ü"]}'.encode("latin-1"), path="/api/messages/batch"), 400, "json_invalid", "Latin-1"),
+    Bad("UTF-16", http(GOOD.decode().encode("utf-16")), 400, "json_invalid", "encoded as UTF-16: encode it as UTF-8"),
+    Bad("UTF-16 without a mark", http(GOOD.decode().encode("utf-16-be")), 400, "json_invalid", "encoded as UTF-16"),
+    Bad("UTF-32", http(GOOD.decode().encode("utf-32")), 400, "json_invalid", "encoded as UTF-32"),
+    Bad("UTF-16 where no body belongs", http("{}".encode("utf-16"), path="/api/sessions/default/pause"), 400, "json_invalid", "UTF-16"),
+    Bad(
+        "a raw line break", http(b'{"to":"1",\n "text":"' + TEXT + b'\nmore"}'), 400, "json_invalid", r"(line 2, column 21): write it as \n"
+    ),
+    Bad("a raw line break of Windows", http(b'{"text":"' + TEXT + b'\r\n"}'), 400, "json_invalid", "a line break stands inside a string"),
+    Bad("a raw tab behind an escape", http(b'{"text":"\\"\t' + TEXT + b'"}'), 400, "json_invalid", "a tab stands inside a string"),
+    Bad(
+        "a raw line break where no body belongs",
+        http(b'{"a":"\n"}', path="/api/sessions/default/pause"),
+        400,
+        "json_invalid",
+        "a line break",
+    ),
+    Bad("half a string behind a mark", http(b'\xef\xbb\xbf{"text":"' + TEXT), 400, "json_invalid", "EOF while parsing a string"),
     Bad("half a surrogate", http(b'{"to":"+4915123456789","text":"\\ud800"}'), 400, "json_invalid", "no valid JSON"),
     Bad("a raw control character", http(b'{"text":"' + TEXT + b'\x01"}'), 400, "json_invalid", "control character"),
     Bad("deep lists", http(b'{"text":' + b"[" * 500_000), 400, "json_invalid", "recursion"),
@@ -127,7 +147,19 @@ FIELDS = [
     Bad("recipient of letters", http(message(to=f"{SECRET}!")), 422, "recipient_invalid", "is no phone number"),
     Bad("recipient without country", http(message(to="0151 23456789")), 422, "recipient_invalid", "GATEWAY_DEFAULT_REGION"),
     Bad("recipient too long", http(message(to="1" * 200)), 422, "field_invalid", "longer than 100"),
-    Bad("recipient with NUL", http(message(to="+49151\x0023456789")), 422, "recipient_invalid", "is no phone number"),
+    Bad("recipient with NUL", http(message(to="+49151\x0023456789")), 422, "recipient_invalid", "U+0000 at position 6"),
+    Bad("recipient with a letter", http(message(to="+49 151 2345678O")), 422, "recipient_invalid", "U+004F (LATIN CAPITAL LETTER O) at"),
+    Bad("recipient with 00", http(message(to="0049 151 23456789")), 422, "recipient_invalid", "write + in place of 00"),
+    Bad("group with a letter", http(message(to="12036301234567890x@g.us")), 422, "recipient_invalid", "U+0078"),
+    Bad("a batch for one", http({"messages": [message()]}), 422, "field_invalid", "POST it to /api/messages/batch"),
+    Bad(
+        "a large batch for one",
+        http({"messages": [message(text="é" * 60_000)] * 4}),
+        422,
+        "field_invalid",
+        "POST it to /api/messages/batch",
+    ),
+    Bad("text too long, escaped", http(message(text="\U0001f600" * 90_000)), 422, "field_invalid", "longer than 65536"),
     Bad("text as list", http(message(text=[SECRET])), 422, "field_invalid", "must be an object"),
     Bad("text empty", http(message(text="")), 422, "field_invalid", "is empty"),
     Bad("text blank", http(message(text=" \n ")), 422, "field_invalid", "white space"),
@@ -193,6 +225,15 @@ PATHS = [
     Bad("an unknown query", get("/api/messages?stat=failed"), 422, "field_unknown", "stat"),
     Bad("a query twice", get("/api/messages?limit=1&limit=2"), 422, "field_invalid", "more than once"),
     Bad("a limit of letters", get("/api/messages?limit=many"), 422, "field_invalid", "whole number"),
+    Bad("a time without zone", get("/api/messages?since=2030-01-31T08:00:00"), 422, "field_invalid", "write + as %2B"),
+    Bad("a time that is none", get(f"/api/messages?until={SECRET}"), 422, "field_invalid", "write + as %2B"),
+    Bad(
+        "a recipient that is none",
+        get("/api/messages?recipient=%2B49151x"),
+        422,
+        "recipient_invalid",
+        "U+0078 (LATIN SMALL LETTER X) at position 6",
+    ),
     Bad("a cursor that is none", get(f"/api/messages?cursor={SECRET}"), 422, "field_invalid", "page before"),
     Bad("wrong method", http(message(), method="PUT"), 405, "method_not_allowed", "possible: GET, HEAD, POST"),
     Bad("GET for POST", get("/api/clear-queue"), 405, "method_not_allowed", "possible: POST"),
@@ -201,15 +242,46 @@ PATHS = [
 ]
 MEDIA = [
     Bad("plain text", http(message(), media="text/plain"), 415, "not_json", "Content-Type: application/json"),
-    Bad("no media type", http(message(), media=""), 415, "not_json", "Content-Type: application/json"),
+    Bad(
+        "no media type",
+        http(message(), media=""),
+        415,
+        "not_json",
+        "no Content-Type: write the body as JSON and send it with `Content-Type: app",
+    ),
+    Bad("an empty media type", http(message(), "Content-Type: ", media=""), 415, "not_json", "no Content-Type"),
     Bad("a form", http(b"to=1&text=" + TEXT, media="application/x-www-form-urlencoded"), 415, "not_json", "must be JSON"),
+    Bad(
+        "Latin-1 by its word",
+        http(message(), media="application/json; charset=ISO-8859-1"),
+        415,
+        "charset_not_utf8",
+        "is iso-8859-1 by its",
+    ),
+    Bad("UTF-16 by its word", http(message(), media='application/json;charset="utf-16"'), 415, "charset_not_utf8", "is utf-16 by its"),
+    Bad("a charset of its own", http(message(), media=f"application/json; charset={SECRET}"), 415, "charset_not_utf8", "another charset"),
+    Bad(
+        "a charset on recover",
+        http({}, path="/api/recover-session", media="application/json; charset=cp1252"),
+        415,
+        "charset_not_utf8",
+        "cp1252",
+    ),
+    Bad("a large form", http(b"x" * 3_000_000, media="application/x-www-form-urlencoded"), 415, "not_json", "must be JSON"),
     Bad("multipart", http(b"--x", media="multipart/form-data; boundary=x"), 415, "not_json", "must be JSON"),
     Bad("a form on recover", http(b"a=b", path="/api/recover-session", media="text/plain"), 415, "not_json", "must be JSON"),
     Bad("a bomb", http(zlib.compress(b" " * 50_000_000), "Content-Encoding: deflate"), 415, "compressed", "without Content-Encoding"),
     Bad("expects what is none", http(message(), "Expect: a-miracle"), 417, "expect_unknown", "leave the header out"),
-    Bad("1.2 MB", http(message(text=SECRET * 110_000)), 413, "body_too_large", "1048576 bytes"),
-    Bad("1.2 MB in chunks", raw(*CHUNKED, body=b"124f80\r\n" + b" " * 1_200_000 + b"\r\n0\r\n\r\n"), 413, "body_too_large", "1048576"),
-    Bad("a petabyte, it says", raw(*START, "Content-Length: 1000000000000000"), 413, "body_too_large", "1048576 bytes"),
+    Bad("1.2 MB of text", http(message(text=SECRET * 110_000)), 422, "field_invalid", "longer than 65536"),
+    Bad("1.2 MB", http(b" " * 1_200_000, path="/api/recover-session"), 413, "body_too_large", "1048576 bytes"),
+    Bad(
+        "1.2 MB in chunks",
+        raw(*CHUNKED_RECOVERY, body=b"124f80\r\n" + b" " * 1_200_000 + b"\r\n0\r\n\r\n"),
+        413,
+        "body_too_large",
+        "1048576",
+    ),
+    Bad("a petabyte, it says", raw(*START, "Content-Length: 1000000000000000"), 413, "body_too_large", "16777216 bytes"),
 ]
 FOREIGN = [
     Bad("foreign host", http(message(), host="evil.example"), 403, "host_not_loopback", "GATEWAY_API_KEY"),

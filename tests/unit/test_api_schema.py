@@ -1,5 +1,6 @@
 """What bodies are taken, and the sentence for each that is not."""
 
+import datetime
 import json
 
 import pytest
@@ -149,3 +150,27 @@ def test_a_field_given_twice_is_refused_wherever_it_is(raw: bytes) -> None:
 def test_fields_given_once_are_taken_colons_or_not(text: str) -> None:
     raw = f'{{"to": "+4915123456789", "text": {text}, "priority": 3}}'.encode()
     each_field_once(raw, len(MessageIn.model_validate_json(raw).model_fields_set))
+
+
+@pytest.mark.parametrize(
+    ("text", "as_sent"),
+    [
+        ("2030-01-31T08:00:00 02:00", "2030-01-31T08:00:00+02:00"),
+        ("2030-01-31 08:00:00 02:00", "2030-01-31T08:00:00+02:00"),
+        ("2030-01-31T08:00:00.123 0200", "2030-01-31T08:00:00.123+02:00"),
+        ("2030-01-31T08:00 02", "2030-01-31T08:00:00+02:00"),
+        ("20300131T080000 0200", "2030-01-31T08:00:00+02:00"),
+        ("2030-01-31t08:00:00z", "2030-01-31T08:00:00Z"),
+        ("\u200e2030-01-31T08:00:00\u221202:00", "2030-01-31T08:00:00-02:00"),
+    ],
+)
+def test_a_time_in_a_query_has_its_plus_back(text: str, as_sent: str) -> None:
+    wanted = datetime.datetime.fromisoformat(as_sent).timestamp()
+    assert MessagesQuery.model_validate({"since": text}).since == wanted
+    assert MessagesQuery.model_validate({"until": as_sent}).until == wanted
+
+
+@pytest.mark.parametrize("text", ["2030-01-31T08:00:00", "2030-01-31 08:00", "2030-01-31 02:00", "0001-01-01T00:00:00+23:59", "x" * 1000])
+def test_a_time_in_a_query_that_cannot_be_read_says_how_a_plus_is_written(text: str) -> None:
+    with pytest.raises(ValidationError, match="write \\+ as %2B"):
+        MessagesQuery.model_validate({"since": text})
