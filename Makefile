@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo run test test-unit chaos bench deploy-check lint clean screenshots lock
+.PHONY: help install demo run test test-unit chaos soak bench deploy-check lint clean screenshots lock
 
 help: ## Show this menu
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ test-unit: .venv/.packages ## Run the fast tests
 
 chaos: install ## Kill and stop everything at random moments, and count
 	@$(BIN)/pytest -s tests/chaos
+
+soak: install ## A fault a minute for half an hour, at default pacing, and count
+	@GATEWAY_CHAOS_MINUTES=30 $(BIN)/pytest -s tests/chaos/test_soak.py
 
 bench: install ## Measure it against its limits and peers; writes docs/benchmarks.md
 	@$(BIN)/python tests/benchmarks --write docs

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from gateway_rig import Gateway
 
 # the developer's own settings must not reach a test
-OURS = ("GATEWAY_WA_JS", "GATEWAY_CHROMIUM", "GATEWAY_CHAOS_SEED", "GATEWAY_CHAOS_ALL", "GATEWAY_CHAOS_KILLS")
+OURS = ("GATEWAY_WA_JS", "GATEWAY_CHROMIUM", "GATEWAY_CHAOS_SEED", "GATEWAY_CHAOS_ALL", "GATEWAY_CHAOS_KILLS", "GATEWAY_CHAOS_MINUTES")
 for name in [n for n in os.environ if n.startswith("GATEWAY_") and n not in OURS]:
     del os.environ[name]
 
