@@ -10,13 +10,15 @@ from __future__ import annotations
 import sqlite3
 
 from gateway.beat import boot_time
-from gateway.message import State
+from gateway.message import ACKED, State
 from gateway.store import counters, database, handovers
 
 #: Seconds that ended messages, and with them their idempotency keys, are kept at least.
 KEEP_AT_LEAST = 7 * 86_400.0
 #: Seconds that answered commands are kept.
 KEEP_COMMANDS = 86_400.0
+#: Ended states whose messages are not kept for ever: all but dead letters.
+_FORGOTTEN = (*sorted(ACKED), State.CANCELLED, State.EXPIRED)
 #: Rows that a pass touches at most, of each kind.
 PASS = 500
 
@@ -47,11 +49,12 @@ def prune(
 def _messages(conn: sqlite3.Connection, before: float, limit: int) -> int:
     rows: list[sqlite3.Row] = []
     for (session,) in conn.execute("SELECT name FROM session").fetchall():
-        rows += conn.execute(
-            "SELECT id, session, state, request FROM outbox WHERE session = ? AND state >= 10 AND state_since < ? AND state <> 20 "
-            "ORDER BY state_since LIMIT ?",
-            (session, before, limit - len(rows)),
-        ).fetchall()
+        for state in _FORGOTTEN:
+            rows += conn.execute(
+                "SELECT id, session, state, request FROM outbox INDEXED BY outbox_ended "
+                "WHERE session = ? AND state NOT IN (0, 1, 2) AND state = ? AND state_since < ? ORDER BY state_since LIMIT ?",
+                (session, int(state), before, limit - len(rows)),
+            ).fetchall()
     ids = [(row["id"],) for row in rows]
     conn.executemany("DELETE FROM event WHERE message = ?", ids)
     conn.executemany("DELETE FROM outbox WHERE id = ?", ids)  # attempts and former ids go with it

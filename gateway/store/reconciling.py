@@ -15,7 +15,8 @@ from gateway.store.sessions import Fence
 #: waiting: the page has it, or its call still runs.
 Verdict = Literal["absent", "lost", "waiting"]
 
-_PENDING = """SELECT o.id, o.session, o.public, o.state, o.reason, o.number, o.attempts, o.key, o.hex, o.recipient, o.address, o.hold,
+_PENDING = """SELECT o.id, o.session, o.public, o.state, o.state_since,
+    o.reason, o.number, o.attempts, o.key, o.hex, o.recipient, o.address, o.hold,
     o.timeouts, r.remote, r.pn, r.lid, r.is_group, r.participant, a.placed_at, a.epoch, a.generation, a.incarnation, a.claimed_at
     FROM outbox o JOIN recipient r ON r.id = o.recipient LEFT JOIN attempt a ON a.message = o.id AND a.number = o.number WHERE """
 
@@ -23,26 +24,32 @@ _PENDING = """SELECT o.id, o.session, o.public, o.state, o.reason, o.number, o.a
 _LAST_OF_STATE = """SELECT a.key, a.generation, a.incarnation, a.claimed_at
     FROM outbox o JOIN attempt a ON a.message = o.id AND a.number = o.number
     WHERE o.recipient = ? AND o.state = ? AND o.hold IS NULL ORDER BY o.ord DESC LIMIT 1"""
-#: Among the last that ended in the session, few enough to look at.
-_LAST_ENDED = """SELECT a.key, a.generation, a.incarnation, a.claimed_at, o.state
-    FROM (SELECT id, number, state FROM outbox WHERE session = ? AND state >= 10 ORDER BY state_since DESC LIMIT 100) o
+#: Among the last of one state in the session, few enough to look at.
+_LAST_IN_SESSION = """SELECT a.key, a.generation, a.incarnation, a.claimed_at
+    FROM (SELECT id, number FROM outbox INDEXED BY outbox_ended
+    WHERE session = ? AND state NOT IN (0, 1, 2) AND state = ? ORDER BY state_since DESC LIMIT 100) o
     JOIN attempt a ON a.message = o.id AND a.number = o.number"""
+#: By outbox_ended, so that what was cleared, failed or read in the same time is not read here.
+_ENDED_AS = (
+    _PENDING + "o.session = ? AND o.state NOT IN (0, 1, 2) AND o.state = ? AND o.state_since >= ? ORDER BY o.state_since DESC LIMIT ?"
+)
+_UNKNOWN = _PENDING + "o.session = ? AND o.state = 20 AND o.uncertain AND o.state_since >= ? ORDER BY o.state_since DESC LIMIT ?"
 
 
 def to_reconcile(conn: sqlite3.Connection, *, session: str, now: float, since: float = 86_400.0, limit: int = 1000) -> list[Pending]:
     """All that is to be asked for after an attach or in a new document, in this order.
 
     Every sending and unconfirmed row, however old; rows held as `restored` whose release was asked
-    for; then the sent, delivered and outcome_unknown rows of the last `since` seconds, youngest
-    first. At most `limit` of each of the last two.
+    for; then, of the last `since` seconds and youngest first, the rows of unknown outcome, and those
+    sent or delivered. At most `limit` of each of the last three: however many were delivered since, an
+    unknown one is asked for.
     """
     rows = conn.execute(_PENDING + "o.session = ? AND o.state IN (1, 2) ORDER BY o.id", (session,)).fetchall()
     rows += held_asked(conn, session, limit)
-    rows += conn.execute(
-        _PENDING + "o.session = ? AND o.state >= 10 AND o.state_since >= ? AND (o.state IN (10, 11) OR (o.state = 20 AND o.uncertain)) "
-        "ORDER BY o.state_since DESC LIMIT ?",
-        (session, now - since, limit),
-    ).fetchall()
+    if since > 0:
+        rows += conn.execute(_UNKNOWN, (session, now - since, limit)).fetchall()
+        acked = [row for state in (10, 11) for row in conn.execute(_ENDED_AS, (session, state, now - since, limit))]
+        rows += sorted(acked, key=lambda row: -row["state_since"])[:limit]
     return [_pending(row, _witness(conn, row)) for row in rows]
 
 
@@ -52,8 +59,8 @@ def _witness(conn: sqlite3.Connection, row: sqlite3.Row) -> Witness | None:
     of_chat = [conn.execute(_LAST_OF_STATE, (row["recipient"], state)).fetchone() for state in ACKED]
     found = _newest(of_chat, row["claimed_at"])
     if found is None:
-        ended = conn.execute(_LAST_ENDED, (row["session"],)).fetchall()
-        found = _newest([one for one in ended if one["state"] in ACKED], row["claimed_at"])
+        ended = [one for state in ACKED for one in conn.execute(_LAST_IN_SESSION, (row["session"], state))]
+        found = _newest(ended, row["claimed_at"])
     return Witness(Key.parse(found["key"]), found["generation"], found["incarnation"]) if found else None
 
 
@@ -65,7 +72,7 @@ def doubtful(conn: sqlite3.Connection, *, session: str) -> bool:
     """Whether there is a row without an outcome, or a held one whose release was asked for."""
     query = (
         "SELECT EXISTS (SELECT 1 FROM outbox WHERE session = :session AND state IN (1, 2)) "
-        "OR EXISTS (SELECT 1 FROM outbox WHERE session = :session AND state = 0 AND hold IS NOT NULL AND asked)"
+        "OR EXISTS (SELECT 1 FROM outbox INDEXED BY outbox_asked WHERE session = :session AND state = 0 AND hold IS NOT NULL AND asked)"
     )
     return bool(conn.execute(query, {"session": session}).fetchone()[0])
 
