@@ -181,11 +181,16 @@ def private(pids: list[int]) -> int:
     return total
 
 
-def wait_until_gone(data: Path, session: str, deadline: float) -> bool:
-    """Whether the slot's Chromium ended by itself within `deadline` seconds."""
+def end_of_chromium(data: Path, session: str, deadline: float) -> bool:
+    """Wait for the end of a Chromium that was told to end, then kill what it leaves. False if it still runs after `deadline` seconds.
+
+    Only where no launcher can start meanwhile. Raises TimeoutError if something does not end after SIGKILL.
+    """
     until = boot_time() + deadline
-    while chromium_processes(data, session):
+    launch = read_launch(data, session)
+    while launch is not None and alive(launch):
         if boot_time() > until:
             return False
         time.sleep(0.02)
+    sweep(data, session, deadline=max(0.1, until - boot_time()))
     return True

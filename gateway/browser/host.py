@@ -19,6 +19,7 @@ from gateway import pacing, process
 from gateway.beat import boot_time
 from gateway.pacing import Pacer
 from gateway.settings import Settings
+from gateway.slot import end_of_chromium
 from gateway.store.sessions import Fenced
 
 if TYPE_CHECKING:
@@ -33,6 +34,9 @@ log = structlog.get_logger()
 FENCED, FAILED = 75, 70
 #: Seconds before the store is asked again while it is locked: that is no reason to end.
 PAUSE = 0.2
+#: Seconds for asking supervisord, at our end, whether everything stops; and for Chromium's end then: it is killed after 4
+#: (supervisor.conf), and we after 6.
+ASK, CHROMIUM_ENDS = 0.5, 5.0
 
 
 class _Stopped(Exception):
@@ -192,9 +196,13 @@ async def _work(
 
 
 async def _farewell(settings: Settings, session: str) -> None:
-    """A Chromium that has ended while we are told to stop: say so on disk, so that the next boot knows that nothing was lost."""
+    """Say on disk that Chromium has ended, so that the next boot knows that nothing was lost. Where everything stops it is waited for."""
     from gateway.browser import incarnation
+    from gateway.supervision import Supervisor, Unreachable
 
+    with contextlib.suppress(OSError, Unreachable, TimeoutError):
+        if await Supervisor(settings.supervisor_socket, ASK).shutting_down():
+            await asyncio.to_thread(end_of_chromium, settings.data.resolve(), session, CHROMIUM_ENDS)
     with contextlib.suppress(OSError):
         if await asyncio.to_thread(incarnation.mark_clean, settings.slot(session).resolve()):
             log.info("Chromium has ended clean", session=session)

@@ -70,10 +70,12 @@ class Watchdog:
         self._api_kill: asyncio.Task[Any] | None = None
         self._api_start = API_START
         self._blind_until = 0.0
+        self._stop = asyncio.Event()
         self._fatal: dict[str, tuple[float, float]] = {}  # name → (start at, next wait)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Watch until `stop`."""
+        self._stop = stop
         at = time.time()
         self._records.note(lambda conn: recoveries.interrupt_open(conn, at), "api")
         operator = Operator(self._supervisor, self._records, self._slots.get)
@@ -145,6 +147,8 @@ class Watchdog:
                 self._slots[session] = SlotWatch(self._settings, session, self._records, self._killer)
 
     def _ended(self, name: str, pid: int) -> None:
+        if self._stop.is_set():
+            return  # everything stops at once
         self._spawn(self._after_end(name, pid))
 
     async def _after_end(self, name: str, pid: int) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -17,7 +19,7 @@ from typing import Any, TypeVar
 
 from gateway.client import Client, Refused, Unreachable
 from gateway.process import die_with_parent
-from gateway.slot import chromium_processes
+from gateway.slot import MARK, chromium_processes, started_at
 from gateway.verdict import Verdict, judge
 
 T = TypeVar("T")
@@ -131,6 +133,11 @@ class Gateway:
     def health(self) -> dict[str, Any]:
         return dict(self.api.get("/api/health"))
 
+    def recoveries(self) -> list[tuple[str, str]]:
+        """(cause, status) of each recovery, as the database has them: also when nothing runs."""
+        with contextlib.closing(sqlite3.connect(self.data / "gateway.db")) as conn:
+            return list(conn.execute("SELECT cause, status FROM recovery ORDER BY id"))
+
     def session(self) -> dict[str, Any]:
         """The session as health shows it."""
         return dict(self.health()["sessions"][0])
@@ -166,6 +173,24 @@ class Gateway:
     def chromium(self) -> list[int]:
         """Every process of the session's Chromium, by the process table."""
         return chromium_processes(self.data, "default")
+
+    def left_over(self) -> dict[int, str]:
+        """pid → command line of every process that carries the data directory in its environment, its command line, or is in the
+        group of such a one; but for WhatsApp's stand-in, which is none of the gateway's. Empty after its end."""
+        words = (f"GATEWAY_DATA={self.data}\0".encode(), f"{MARK}={self.data}:".encode(), f"{self.data}/".encode())
+        lines: dict[int, str] = {}
+        ours, groups = set(), {}
+        for pid in (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()):
+            with contextlib.suppress(OSError):
+                if started_at(pid) is None:  # a zombie
+                    continue
+                line = Path(f"/proc/{pid}/cmdline").read_bytes()
+                groups[pid], lines[pid] = os.getpgid(pid), line.replace(b"\0", b" ").decode(errors="replace")
+                if any(word in line + b"\0" + Path(f"/proc/{pid}/environ").read_bytes() + b"\0" for word in words):
+                    ours.add(pid)
+        ours.discard(self.whatsapp.pid if self.whatsapp else 0)
+        marked = {groups[pid] for pid in ours}
+        return {pid: lines[pid] for pid, group in groups.items() if pid in ours or group in marked}
 
     def print_story(self) -> None:
         """What the sandbox saw and what the processes said, for a failed test."""

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,8 @@ file={here}/s.sock
 chmod=0700
 [rpcinterface:supervisor]
 supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
+[rpcinterface:gateway]
+supervisor.rpcinterface_factory = gateway.supervisord_extension:make
 [program:sleeper]
 command=sh -c 'echo $$ >> {here}/starts; sleep 1000 & sleep 1000'
 autorestart=true
@@ -49,6 +52,18 @@ command=sh -c "sleep 0.2; exit 1"
 autostart=false
 startsecs=1
 startretries=1000
+[program:deaf]
+command=sh -c "trap '' TERM; while true; do sleep 1; done"
+priority=1
+autostart=false
+stopwaitsecs=1
+killasgroup=true
+[program:deaf_too]
+command=sh -c "trap '' TERM; while true; do sleep 1; done"
+priority=2
+autostart=false
+stopwaitsecs=1
+killasgroup=true
 """
 
 
@@ -68,7 +83,7 @@ async def supervisor() -> AsyncIterator[Supervisor]:
         command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(here / "conf")]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, process_group=0)
         client = Supervisor(here / "s.sock")
-        client.here = here  # type: ignore[attr-defined]
+        client.here, client.process = here, process  # type: ignore[attr-defined]
         try:
             await until(lambda: running(client, "sleeper"))
             yield client
@@ -81,7 +96,7 @@ async def running(client: Supervisor, name: str) -> Program | None:
     """The program, once it is RUNNING."""
     try:
         program = await client.program(name)
-    except Unreachable:
+    except (Unreachable, Fault):  # it starts, or reloads
         return None
     return program if program.state is ProgramState.RUNNING else None
 
@@ -92,7 +107,7 @@ async def test_a_program_is_known_with_its_pid_and_its_start(supervisor: Supervi
     assert started_at(program.pid) is not None
     assert program.since is not None
     assert 0 < boot_time() - program.since < 30
-    assert set(await supervisor.programs()) == {"sleeper", "idle", "broken", "failing"}
+    assert set(await supervisor.programs()) == {"sleeper", "idle", "broken", "failing", "deaf", "deaf_too"}
     with pytest.raises(Fault):
         await supervisor.program("nobody")
 
@@ -177,6 +192,65 @@ async def test_start_works_from_fatal_and_from_backoff(supervisor: Supervisor) -
 
         await until(reached)
         await supervisor.start(name)  # raises where supervisord refuses
+
+
+async def test_programs_start_at_once_and_a_successor_too_with_nobody_to_poke(supervisor: Supervisor) -> None:
+    """supervisord alone takes up to a second for the first, and one to two for the second."""
+    log = supervisor.here / "supervisord.log"  # type: ignore[attr-defined]
+    times = {word: _time(log, word) for word in ("supervisord started", "spawned: 'sleeper'")}
+    assert max(times.values()) - min(times.values()) < 0.3, times
+    program = await supervisor.program("sleeper")
+    assert program.pid is not None
+    os.killpg(program.pid, signal.SIGKILL)
+    starts = supervisor.here / "starts"  # type: ignore[attr-defined]
+    at = time.monotonic()
+
+    async def successor() -> bool:
+        return len(starts.read_text().split()) == 2
+
+    await until(successor)
+    assert time.monotonic() - at < 0.5
+
+
+async def test_all_programs_are_stopped_side_by_side(supervisor: Supervisor) -> None:
+    """Two that have to be killed after 1 s each are gone together; supervisord alone takes 4 to 6 s for them."""
+    for name in ("deaf", "deaf_too"):
+        await supervisor.start(name)
+        await until(lambda name=name: running(supervisor, name))
+    pids = [program.pid for program in (await supervisor.programs()).values() if program.pid]
+    assert len(pids) == 3
+    assert not await supervisor.shutting_down()
+    at = time.monotonic()
+    os.kill(supervisor.process.pid, signal.SIGTERM)  # type: ignore[attr-defined]
+
+    async def said() -> bool:
+        try:
+            return await supervisor.shutting_down()
+        except Unreachable:
+            return False
+
+    await until(said)
+    await asyncio.to_thread(supervisor.process.wait, 10)  # type: ignore[attr-defined]
+    assert time.monotonic() - at < 2.6
+    assert all(started_at(pid) is None for pid in pids)
+
+
+async def test_after_a_reload_it_works_as_before(supervisor: Supervisor) -> None:
+    before = await supervisor.program("sleeper")
+    os.kill(supervisor.process.pid, signal.SIGHUP)  # type: ignore[attr-defined]
+
+    async def again() -> bool:
+        program = await running(supervisor, "sleeper")
+        return program is not None and program.pid != before.pid
+
+    await until(again)
+    await test_all_programs_are_stopped_side_by_side(supervisor)
+
+
+def _time(log: Path, word: str) -> float:
+    """Of the first line of supervisord's log with that word."""
+    line = next(line for line in log.read_text().splitlines() if word in line)
+    return datetime.strptime(line[:23], "%Y-%m-%d %H:%M:%S,%f").timestamp()
 
 
 async def test_a_silent_supervisord_costs_a_deadline_and_no_more(supervisor: Supervisor) -> None:

@@ -47,7 +47,7 @@ def test_supervisord_restarts_everything_for_ever_and_logs_are_bounded() -> None
     for program in programs(parsed(ROOT / "supervisor.conf")).values():
         assert program.startretries >= 1_000_000
         assert program.stdout_logfile_maxbytes <= 10 * 2**20 and program.stdout_logfile_backups <= 3
-        assert program.stopwaitsecs <= 5
+        assert program.stopwaitsecs <= 6, "with supervisord's pass of a second, and its sweep, all is gone within 8 s"
 
 
 def test_the_watchdog_stops_first_and_chromium_before_its_host() -> None:
