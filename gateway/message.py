@@ -72,6 +72,9 @@ class Reason(enum.StrEnum):
     # final
     REJECTED = "rejected"  #: WhatsApp or wa-js refuses it; repeating changes nothing
     RECIPIENT_NOT_ON_WHATSAPP = "recipient_not_on_whatsapp"
+    NOT_A_MEMBER = "not_a_member"  #: the group exists, and our account does not belong to it
+    GROUP_UNKNOWN = "group_unknown"  #: WhatsApp knows no such group
+    LOOK_UP_FAILED = "look_up_failed"  #: WhatsApp answers look-ups of others, and never the one of this recipient
     ATTEMPTS = "attempts"  #: proven not sent, GATEWAY_MAX_ATTEMPTS times
     OUTCOME_UNKNOWN = "outcome_unknown"  #: WhatsApp's own memory of it is gone: held and said, never guessed
     # waiting (head-of-line reasons of /api/queue-status)

@@ -197,7 +197,10 @@ async def get_screenshot(request: web.Request) -> web.Response:
     refusals=(404, 409, 422, 503),
 )
 async def get_contact(request: web.Request) -> web.Response:
-    """Is a number on WhatsApp"""
+    """Is a number on WhatsApp, or a group there for us. WhatsApp is asked, unless it said yes within the last minute.
+
+    What it says counts for messages to the same recipient too.
+    """
     context, asked = context_of(request), query(request, schema.SessionQuery)
     try:
         address = address_of(request.match_info["number"], context.settings.default_region)
@@ -205,9 +208,14 @@ async def get_contact(request: web.Request) -> web.Response:
         raise field_problem("number", str(error), "recipient_invalid") from None
     row = await session_row(context, asked.session or "default")
     known = await context.read(lambda conn: recipients.look_up(conn, session=row.name, address=address))
-    if known is not None and known.known is recipients.Known.RESOLVED:  # it was written to, and looked up then
+    written_to = known is not None and known.known is recipients.Known.RESOLVED
+    try:
+        result: dict[str, Any] = await ask(context, row.name, "browser", "contact", {"address": address})
+    except Problem:
+        if known is None or not written_to:
+            raise
+        # WhatsApp cannot be asked now: what it said when the number was written to
         return json_answer(answers.Contact(address=address, on_whatsapp=True, wa_id=known.wa_id, lid=known.lid))
-    result: dict[str, Any] = await ask(context, row.name, "browser", "contact", {"address": address})
     if result["exists"] is None:
         raise Problem(503, "look_up_failed", "WhatsApp did not say: try again in a moment", retry_after=15)
     return json_answer(

@@ -430,19 +430,49 @@
     return answer?.wid ? { wid: answer.wid, lid: null } : null;
   };
 
-  /** Who is behind an address. `exists` null: WhatsApp said that nobody is. @param {{address: string}} a */
+  /** Whether WhatsApp's server says anything about an address, whatever it says. @param {{address: string}} a */
+  const answers = async ({ address }) => {
+    await askServer(address);
+    return { answered: true };
+  };
+
+  /** Which kind of absence an error of WhatsApp's code about a group tells of; null: none, the question failed. @param {unknown} error */
+  const groupAbsence = (error) => {
+    const { status, statusCode } = /** @type {any} */ (error) ?? {};
+    const said = `${described(error).text} ${status ?? statusCode ?? ''}`;
+    if (/\b40[13]\b|forbidden|not[ -]?authorized|not a (member|participant)/i.test(said)) return 'not_a_member';
+    return /\b404\b|not[ -]found|no such/i.test(said) ? 'group_unknown' : null;
+  };
+
+  /** Whether the page knows that we do not belong to a group: its list of participants is there, and we are not in it. @param {string} address */
+  const outside = (address) => {
+    const participants = maybe(() => /** @type {any} */ (wpp().whatsapp.GroupMetadataStore.get(address))?.participants);
+    return participants?.length > 0 && maybe(() => participants.iAmMember()) === false;
+  };
+
+  /** @param {string} address */
+  const resolveGroup = async (address) => {
+    try {
+      const found = await place(address);
+      return outside(address) ? { why: 'not_a_member' } : { exists: true, wa_id: address, pn: null, lid: null, ...found };
+    } catch (error) {
+      const why = groupAbsence(error);
+      if (why === null) throw error;
+      return { why };
+    }
+  };
+
+  /** Who is behind an address. `exists` null: WhatsApp said that nobody is; `why` is then said of a group. @param {{address: string}} a */
   const resolve = async ({ address }) => {
-    const nobody = { exists: null, drops: state.drops, connected: state.connected, generation: state.generation };
+    const { drops, connected, generation } = state;
+    // absence counts only where the line was up all the time
+    const nobody = () => ({ exists: null, drops: state.drops, connected: connected && state.connected && drops === state.drops, generation });
     if (address.endsWith('@g.us')) {
-      try {
-        return { exists: true, wa_id: address, pn: null, lid: null, ...(await place(address)) };
-      } catch (error) {
-        if (/not[ -]found/i.test(described(error).text)) return nobody;
-        throw error;
-      }
+      const group = await resolveGroup(address);
+      return 'exists' in group ? group : { ...nobody(), ...group };
     }
     const answer = (await within(wpp().contact.queryExists(address), 15_000)) ?? (await askServer(address));
-    if (answer === null) return { ...nobody, drops: Math.max(nobody.drops, state.drops) };
+    if (answer === null) return nobody();
     const wid = String(answer.wid);
     const { ApiContact } = wpp().whatsapp;
     const pn = wid.endsWith('@c.us') ? wid : bare(maybe(() => /** @type {any} */ (ApiContact).getPhoneNumber(answer.wid)));
@@ -618,7 +648,7 @@
   };
 
   /** @type {Record<string, (args: any) => unknown>} */
-  const questions = { attach, probe, qr, pairing, resolve, send, find, forget, kept, events, reconnect, dismiss, takeover, logout };
+  const questions = { attach, probe, qr, pairing, resolve, answers, send, find, forget, kept, events, reconnect, dismiss, takeover, logout };
 
   /** @param {string} name @param {any} args */
   const call = async (name, args) => {

@@ -63,9 +63,13 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """Who is behind an address. `exists` False: the page said nobody, which is an error half of the time (FACTS)."""
+    """Who is behind an address. `exists` False: the page said nobody, which is an error half of the time (FACTS).
+
+    `why`: of a group that is not there, `not_a_member` or `group_unknown`. `connected`: the socket was, all the time.
+    """
 
     exists: bool
+    why: str | None = None
     wa_id: str | None = None
     pn: str | None = None
     lid: str | None = None
@@ -126,6 +130,10 @@ class Bridge:
         known: dict[str, Any] = {f.name: answer[f.name] for f in fields(Resolved) if f.name in answer}
         known["exists"] = bool(answer["exists"])
         return Resolved(**known)
+
+    async def answers(self, address: str, deadline: float) -> bool:
+        """Whether WhatsApp's server says anything about an address, whatever it says."""
+        return bool((await self._ask("answers", {"address": address}, deadline))["answered"])
 
     async def find(self, sought: list[Sought], deadline: float) -> list[dict[str, Any]]:
         """For each message what the page says of it (reconcile.sight reads it), and `witnessed`: whether its witness was found."""

@@ -185,8 +185,8 @@ async def _work(
     sender = Sender(settings, standing, records)
     reconciler = Reconciler(settings, standing, records, sender, known=before.generation if before else None)
     receiver = Receiver(settings, standing, records)
-    resolver = Resolver(settings, standing, records)
-    orders = Orders(standing, records, bell)
+    resolver = Resolver(standing, records)
+    orders = Orders(standing, records, bell, resolver)
     lookout = Lookout(settings, standing, records, keeper)
     async with asyncio.TaskGroup() as group:
         for task in (

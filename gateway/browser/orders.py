@@ -9,10 +9,10 @@ from typing import Any
 
 import structlog
 
-from gateway.beat import boot_time
 from gateway.browser.bridge import Bridge, Refused
 from gateway.browser.page import PageError
 from gateway.browser.records import Records
+from gateway.browser.resolver import Resolver
 from gateway.browser.standing import Standing, awakened
 from gateway.store import commands
 from gateway.store.commands import Command
@@ -26,8 +26,8 @@ SCREENSHOT = 10.0
 
 
 class Orders:
-    def __init__(self, standing: Standing, records: Records, bell: Bell) -> None:
-        self._standing, self._records, self._bell = standing, records, bell
+    def __init__(self, standing: Standing, records: Records, bell: Bell, resolver: Resolver) -> None:
+        self._standing, self._records, self._bell, self._resolver = standing, records, bell, resolver
 
     async def run(self) -> None:
         """For ever. Raises Fenced."""
@@ -80,12 +80,8 @@ class Orders:
         return await kinds[command.kind](bridge, command.args)
 
     async def _contact(self, bridge: Bridge, args: dict[str, Any]) -> dict[str, Any]:
-        """One question to WhatsApp; its "nobody" is also its answer to some errors, so it is given only while the socket is up."""
-        if self._standing.usable(boot_time()) is not None:
-            found = await bridge.resolve(args["address"], 14.0)
-            if found.exists or found.connected:
-                return {"exists": found.exists, "wa_id": found.wa_id, "pn": found.pn, "lid": found.lid}
-        raise Refused("session_not_ready", "WhatsApp cannot be asked at present: the session is not linked, or not connected")
+        found = await self._resolver.contact(args["address"])
+        return {"exists": found.exists, "wa_id": found.wa_id, "pn": found.pn, "lid": found.lid}
 
 
 async def _screenshot(bridge: Bridge, args: dict[str, Any]) -> dict[str, Any]:

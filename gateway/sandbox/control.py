@@ -276,10 +276,13 @@ class Control:
         body.done()
         if with_us and account.number not in numbers:
             numbers.insert(0, account.number)
-        self.world.phonebook.add_group(Group(id, subject, list(dict.fromkeys(numbers))))
+        book = self.world.phonebook
+        left = set(book.groups[id].participants).difference(numbers) if id in book.groups else set()
+        book.add_group(Group(id, subject, list(dict.fromkeys(numbers))))
         for line in self.world.lines:
             if line.device is not None:
-                line.say({"t": "groups", "groups": self.world.phonebook.groups_for(line.device.account.number)})
+                own = line.device.account.number
+                line.say({"t": "groups", "groups": book.groups_for(own) + ([book.shown(id)] if own in left else [])})
         self.world.stir()
         return web.json_response({"id": id, "participants": numbers})
 

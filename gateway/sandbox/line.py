@@ -239,6 +239,16 @@ class Line:
         slow = self.world.faults.hit("slow_lookup", wid)
         self.world.schedule.after(slow.parameters["seconds_delay"] if slow else 0.0, lambda: self.say({"rid": m["rid"], "found": found}))
 
+    def _on_group(self, m: dict[str, Any]) -> None:
+        """The page asks for a group that it does not have."""
+        id, book = str(m["id"]), self.world.phonebook
+        if id not in book.groups:
+            self.say({"rid": m["rid"], "error": "404: item-not-found"})
+        elif self.device is None or self.device.account.number not in book.groups[id].participants:
+            self.say({"rid": m["rid"], "error": "403: forbidden"})
+        else:
+            self.say({"rid": m["rid"], "group": book.shown(id)})
+
     def _on_change(self, m: dict[str, Any]) -> None:
         """A reaction, an edit, a revocation: a change of a message that exists."""
         done = delivery.change(self.world, str(m["id"]), str(m["what"]), m.get("text"))

@@ -105,9 +105,10 @@ class Phonebook:
 
     def groups_for(self, own: str) -> list[dict[str, Any]]:
         """The groups of an account, participants as pairs of number and LID."""
-        found = [g for g in self.groups.values() if own in g.participants]
-        people = {n: self.person(n) for g in found for n in g.participants}
-        return [
-            {"id": g.id, "subject": g.subject, "participants": [{"id": people[n].wid, "lid": people[n].lid} for n in g.participants]}
-            for g in found
-        ]
+        return [self.shown(g.id) for g in self.groups.values() if own in g.participants]
+
+    def shown(self, id: str) -> dict[str, Any]:
+        """A group as a page is told of it. Raises KeyError."""
+        group = self.groups[id]
+        people = [self.person(number) for number in group.participants]
+        return {"id": id, "subject": group.subject, "participants": [{"id": p.wid, "lid": p.lid} for p in people]}

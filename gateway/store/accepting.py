@@ -39,7 +39,7 @@ def accept(
     for session, by in waiting.items():
         transitions.count(conn, session, None, State.QUEUED, by)
     events.append_many(conn, kind="message.queued", rows=[(d.session, row) for d, (row, _) in zip(drafts, rows, strict=True)], now=now)
-    fail_at_once(conn, [(row, recipient) for row, recipient in rows], now)
+    recipients.fail_at_once(conn, [(row, recipient) for row, recipient in rows], now)
     return Accepted(ids, repeated=False)
 
 
@@ -98,15 +98,3 @@ def _insert(conn: sqlite3.Connection, draft: Draft, public: str, request: int | 
     row = bulk.insert(conn, OUTBOX, [values(draft, public, new_hex(), recipient, request, accepted, account, now)])
     lanes.appended(conn, draft.session, recipient, max(accepted, draft.send_at or 0.0))
     return row, recipient
-
-
-def fail_at_once(conn: sqlite3.Connection, rows: list[tuple[int, int]], now: float) -> None:
-    """What goes to somebody who was not on WhatsApp a moment ago is a dead letter from the start."""
-    for number in {recipient for _, recipient in rows}:
-        known = recipients.get(conn, number)
-        if known is None or known.known is not recipients.Known.NOT_ON_WHATSAPP:
-            continue
-        for row in (transitions.row_of(conn, row) for row, recipient in rows if recipient == number):
-            assert row is not None
-            recipients.fail_unknown(conn, row, now)
-        lanes.recompute(conn, known.session, number)

@@ -164,7 +164,7 @@ def _take(conn: sqlite3.Connection, requests: Sequence[Request], sessions: dict[
         lanes.appended_many(conn, name, ords)
         transitions.count(conn, name, None, State.QUEUED, session.coming)
     events.append_range(conn, kind="message.queued", first=first, last=last, now=now)
-    accepting.fail_at_once(conn, [(first + n, recipient) for n, recipient in enumerate(chats) if recipient in nobody], now)
+    recipients.fail_at_once(conn, [(first + n, recipient) for n, recipient in enumerate(chats) if recipient in nobody], now)
     return ids
 
 
@@ -178,18 +178,15 @@ def _remember(conn: sqlite3.Connection, requests: Sequence[Request], ids: list[l
 
 
 def _intern(conn: sqlite3.Connection, drafts: list[Draft], now: float) -> tuple[dict[tuple[str, str], int], set[int]]:
-    """The recipient behind each (session, address), made if it is new; and those that are known not to be on WhatsApp."""
+    """The recipient behind each (session, address), made if it is new; and those that were not there a moment ago."""
     wanted = list(dict.fromkeys((d.session, d.address) for d in drafts))
     rows = conn.execute(
-        "SELECT a.session, a.address, a.recipient, r.state FROM json_each(?) j "
+        "SELECT a.session, a.address, a.recipient, r.state, r.resolved_at FROM json_each(?) j "
         "JOIN alias a ON a.session = j.value ->> 0 AND a.address = j.value ->> 1 JOIN recipient r ON r.id = a.recipient",
         (json.dumps(wanted),),
     ).fetchall()
     found = {(r[0], r[1]): int(r[2]) for r in rows}
-    nobody = {int(row[2]) for row in rows if row[3] == recipients.Known.NOT_ON_WHATSAPP}
-    for row in rows:
-        if row[2] in nobody:  # a day later it is asked for again
-            recipients.intern(conn, session=row[0], address=row[1], now=now)
+    nobody = {int(row[2]) for row in rows if recipients.believed(row[3], row[4], now)}
     new = [pair for pair in wanted if pair not in found]
     if new:
         first = bulk.insert(conn, "recipient(session, is_group, ask_at)", [(s, a.endswith("@g.us"), now) for s, a in new]) - len(new) + 1

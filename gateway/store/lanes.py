@@ -16,11 +16,11 @@ BUSY = 1  #: a sending or unconfirmed row of the chat exists
 RESOLVING = 2  #: its recipient is yet to be looked up
 
 _COLUMNS = "session, recipient, head_id, head_ord, priority, new, due, blocked, ask_at"
-#: o is a head, r its recipient. Work for somebody who was not on WhatsApp is a reason to ask again at once.
+#: o is a head, r its recipient. Work for a recipient that was not there is a reason to ask again: `recipient.ask_at` says when.
 #: Groups count as chats with history: the limits of WhatsApp are on people who do not know us.
 _DERIVED = """o.session, o.recipient, o.id, o.ord, o.priority, r.history_at IS NULL AND NOT r.is_group, max(o.due, ifnull(r.next_at, 0.0)),
     EXISTS (SELECT 1 FROM outbox b WHERE b.session = o.session AND b.recipient = o.recipient AND b.state IN (1, 2)) | (r.state <> 1) * 2,
-    CASE r.state WHEN 0 THEN ifnull(r.ask_at, 0.0) WHEN 2 THEN 0.0 END
+    CASE WHEN r.state <> 1 THEN ifnull(r.ask_at, 0.0) END
     FROM outbox o JOIN recipient r ON r.id = o.recipient"""
 _ONE = f"""INSERT OR REPLACE INTO lane({_COLUMNS}) SELECT {_DERIVED}
     WHERE o.session = ? AND o.recipient = ? AND o.state = 0 AND o.hold IS NULL ORDER BY o.ord, o.id LIMIT 1"""

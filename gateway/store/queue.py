@@ -192,7 +192,7 @@ def clamp_backoff(
     ).fetchall()
     asking = "SELECT recipient FROM lane WHERE session = ? AND ask_at IS NOT NULL AND ask_at > ?"
     asked = conn.execute(
-        f"UPDATE recipient SET ask_at = ? WHERE state = 0 AND id IN ({asking}) RETURNING session, id",
+        f"UPDATE recipient SET ask_at = ? WHERE state <> 1 AND id IN ({asking}) RETURNING session, id",
         (now, session, now + largest),
     ).fetchall()
     gaps = "SELECT id FROM recipient WHERE session = :session AND next_at > :now + :gap LIMIT :limit"

@@ -17,16 +17,34 @@ from gateway.store import lanes, sessions, transitions
 from gateway.store.errors import NotFound
 from gateway.store.sessions import Fence
 
-#: Seconds that "not on WhatsApp" is believed.
-UNKNOWN_HOLDS = 86_400.0
+#: Seconds that a verdict of absence is believed without asking again.
+BELIEVED = 60.0
+#: Seconds for which an earlier verdict of absence counts as the first of the two look-ups that have to agree.
+CONFIRMS = 86_400.0
 
 
 class Known(enum.IntEnum):
-    """What is known about a recipient."""
+    """What is known about a recipient. The numbers are stored."""
 
     UNRESOLVED = 0  #: to be looked up before anything goes to it
     RESOLVED = 1  #: WhatsApp said who it is
-    NOT_ON_WHATSAPP = 2  #: WhatsApp said that there is nobody; believed until `ask_at`
+    NOT_ON_WHATSAPP = 2  #: WhatsApp said that there is nobody; this and the next two are verdicts of absence, see `believed`
+    NOT_A_MEMBER = 3  #: a group that our account does not belong to
+    GROUP_UNKNOWN = 4  #: a group that WhatsApp does not know
+
+
+#: Verdicts of absence: why a message to that recipient is a dead letter, and the sentence that says so.
+ABSENT: dict[Known, tuple[Reason, str]] = {
+    Known.NOT_ON_WHATSAPP: (Reason.RECIPIENT_NOT_ON_WHATSAPP, "the recipient is not on WhatsApp"),
+    Known.NOT_A_MEMBER: (Reason.NOT_A_MEMBER, "the account is not a member of this group: have it added, then requeue the message"),
+    Known.GROUP_UNKNOWN: (Reason.GROUP_UNKNOWN, "WhatsApp knows no group with this id"),
+}
+_UNANSWERED = (Reason.LOOK_UP_FAILED, "WhatsApp answers other look-ups, but not those of this recipient: requeue the message to try again")
+
+
+def believed(state: int, resolved_at: float | None, now: float) -> bool:
+    """Whether the verdict is one of absence and still believed: what is accepted now fails at once. One from the future is not."""
+    return state in ABSENT and resolved_at is not None and resolved_at <= now < resolved_at + BELIEVED
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +73,20 @@ class Recipient:
 
 @dataclass(frozen=True, slots=True)
 class Unresolved:
-    """A recipient to look up, by the address that it was written to."""
+    """A recipient to look up, by the address that it was written to.
+
+    `first`: it never was before. `absent`: look-ups of the last day agreed that it is not there.
+    """
 
     recipient: int
     address: str
+    first: bool = True
+    absent: bool = False
 
 
 def intern(conn: sqlite3.Connection, *, session: str, address: str, now: float) -> int:
-    """The recipient behind a normalized address, made if it is new. Who was not on WhatsApp a day ago is asked for again."""
-    row = conn.execute(
-        "SELECT r.id, r.state, r.ask_at FROM alias a JOIN recipient r ON r.id = a.recipient WHERE a.session = ? AND a.address = ?",
-        (session, address),
-    ).fetchone()
+    """The recipient behind a normalized address, made if it is new."""
+    row = conn.execute("SELECT recipient FROM alias WHERE session = ? AND address = ?", (session, address)).fetchone()
     if row is None:
         cursor = conn.execute(
             "INSERT INTO recipient(session, is_group, ask_at) VALUES (?, ?, ?)", (session, address.endswith("@g.us"), now)
@@ -74,20 +94,23 @@ def intern(conn: sqlite3.Connection, *, session: str, address: str, now: float) 
         assert cursor.lastrowid is not None
         conn.execute("INSERT INTO alias(session, address, recipient) VALUES (?, ?, ?)", (session, address, cursor.lastrowid))
         return cursor.lastrowid
-    if row["state"] == Known.NOT_ON_WHATSAPP and row["ask_at"] <= now:
-        conn.execute("UPDATE recipient SET state = 0, ask_at = ? WHERE id = ?", (now, row["id"]))
-        lanes.recompute(conn, session, row["id"])
-    return int(row["id"])
+    return int(row["recipient"])
 
 
 def unresolved(conn: sqlite3.Connection, *, session: str, now: float, limit: int) -> list[Unresolved]:
     """Recipients with work that are to be looked up now, those asked for longest ago first."""
     rows = conn.execute(
-        "SELECT l.recipient, o.address FROM lane l JOIN outbox o ON o.id = l.head_id "
-        "WHERE l.session = ? AND l.ask_at IS NOT NULL AND l.ask_at <= ? ORDER BY l.ask_at LIMIT ?",
+        "SELECT l.recipient, o.address, r.state, r.resolved_at FROM lane l JOIN outbox o ON o.id = l.head_id "
+        "JOIN recipient r ON r.id = l.recipient WHERE l.session = ? AND l.ask_at IS NOT NULL AND l.ask_at <= ? ORDER BY l.ask_at LIMIT ?",
         (session, now, limit),
     )
-    return [Unresolved(row["recipient"], row["address"]) for row in rows]
+    return [
+        Unresolved(r["recipient"], r["address"], r["resolved_at"] is None, _absent(r["state"], r["resolved_at"], now)) for r in rows
+    ]
+
+
+def _absent(state: int, resolved_at: float | None, now: float) -> bool:
+    return state in ABSENT and resolved_at is not None and abs(now - resolved_at) < CONFIRMS
 
 
 def resolved(
@@ -148,37 +171,65 @@ def _merge(conn: sqlite3.Connection, session: str, source: int, target: int) -> 
 
 
 def postponed(conn: sqlite3.Connection, fence: Fence, *, recipient: int, until: float) -> None:
-    """The look-up gave no answer: ask again then. Raises Fenced."""
+    """The look-up gave no verdict: ask again then. Raises Fenced."""
     sessions.check(conn, fence)
-    conn.execute("UPDATE recipient SET state = 0, ask_at = ? WHERE id = ? AND state <> 1", (until, recipient))
+    conn.execute("UPDATE recipient SET ask_at = ? WHERE id = ? AND state <> 1", (until, recipient))
     lanes.recompute(conn, fence.session, recipient)
 
 
-def unknown(conn: sqlite3.Connection, fence: Fence, *, recipient: int, now: float) -> int:
-    """Nobody of that number is on WhatsApp: all that waits for it becomes a dead letter. Returns how many; raises Fenced.
+def absent(conn: sqlite3.Connection, fence: Fence, *, recipient: int, known: Known, now: float) -> int:
+    """WhatsApp says that the recipient is not there (`known`, one of ABSENT): all that waits for it becomes a dead letter.
 
-    The answer is believed for a day: what is accepted meanwhile fails at once.
+    Returns how many messages that were. The verdict is believed for BELIEVED seconds: what is accepted meanwhile fails at once,
+    later work for the recipient is a reason to look it up again. Raises Fenced.
     """
     sessions.check(conn, fence)
-    conn.execute("UPDATE recipient SET state = 2, ask_at = ?, resolved_at = ? WHERE id = ?", (now + UNKNOWN_HOLDS, now, recipient))
+    conn.execute("UPDATE recipient SET state = ?, ask_at = ?, resolved_at = ? WHERE id = ?", (int(known), now, now, recipient))
+    return _fail_all(conn, fence, recipient, ABSENT[known], now)
+
+
+def unanswered(conn: sqlite3.Connection, fence: Fence, *, recipient: int, again_at: float, now: float) -> int:
+    """Look-ups of this recipient fail while others are answered: all that waits for it becomes a dead letter.
+
+    Returns how many messages that were; what is accepted later is looked up at `again_at` at the earliest. Raises Fenced.
+    """
+    sessions.check(conn, fence)
+    conn.execute("UPDATE recipient SET ask_at = ? WHERE id = ? AND state <> 1", (again_at, recipient))
+    return _fail_all(conn, fence, recipient, _UNANSWERED, now)
+
+
+def _fail_all(conn: sqlite3.Connection, fence: Fence, recipient: int, why: tuple[Reason, str], now: float) -> int:
     rows = conn.execute(
         "SELECT id, session, state, uncertain FROM outbox WHERE session = ? AND recipient = ? AND state = 0 AND hold IS NULL",
         (fence.session, recipient),
     ).fetchall()
     for row in rows:
-        fail_unknown(conn, row, now)
+        _fail(conn, row, why, now)
     lanes.recompute(conn, fence.session, recipient)
     return len(rows)
 
 
-def fail_unknown(conn: sqlite3.Connection, row: sqlite3.Row, now: float) -> None:
-    """One queued row of a recipient who is not on WhatsApp; what may have gone out before stays of unknown outcome."""
-    reason = Reason.OUTCOME_UNKNOWN if row["uncertain"] else Reason.RECIPIENT_NOT_ON_WHATSAPP
-    transitions.move(conn, row, State.FAILED, now=now, values={"reason": reason.value, "error": "the recipient is not on WhatsApp"})
+def _fail(conn: sqlite3.Connection, row: sqlite3.Row, why: tuple[Reason, str], now: float) -> None:
+    """One queued row; what may have gone out before stays of unknown outcome."""
+    reason, text = why
+    reason = Reason.OUTCOME_UNKNOWN if row["uncertain"] else reason
+    transitions.move(conn, row, State.FAILED, now=now, values={"reason": reason.value, "error": text})
+
+
+def fail_at_once(conn: sqlite3.Connection, rows: list[tuple[int, int]], now: float) -> None:
+    """Of fresh rows (outbox id, recipient) those are dead letters from the start whose recipient was not there a moment ago."""
+    for number in {recipient for _, recipient in rows}:
+        known = get(conn, number)
+        if known is None or not believed(known.known, known.resolved_at, now):
+            continue
+        for row in (transitions.row_of(conn, row) for row, recipient in rows if recipient == number):
+            assert row is not None
+            _fail(conn, row, ABSENT[known.known], now)
+        lanes.recompute(conn, known.session, number)
 
 
 def stale(conn: sqlite3.Connection, fence: Fence, *, recipient: int, now: float = 0.0) -> None:
-    """The page keeps the chat under another remote than we thought: look it up anew. Raises Fenced."""
+    """WhatsApp says something else of the recipient than we thought: look it up anew before anything goes to it. Raises Fenced."""
     sessions.check(conn, fence)
     conn.execute("UPDATE recipient SET state = 0, ask_at = ? WHERE id = ? AND state = 1", (now, recipient))
     lanes.recompute(conn, fence.session, recipient)

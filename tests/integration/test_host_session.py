@@ -110,17 +110,40 @@ async def test_an_outage_kills_nothing_and_loses_nothing(rig: HostRig) -> None:
     assert not await rig.twice()
 
 
-async def test_who_is_not_on_whatsapp_is_asked_for_twice(rig: HostRig) -> None:
+async def test_who_is_not_there_is_asked_for_twice_and_again_once_that_may_have_changed(rig: HostRig) -> None:
+    strange, ours, lost = "120363999999999991@g.us", "120363999999999992@g.us", "120363999999999993@g.us"
     await rig.control("contacts", number="4915559999", on_whatsapp=False)
+    await rig.control("groups", id=ours, subject="without us", participants=["4915550001"], with_us=False)
+    await rig.control("groups", id=lost, subject="with us", participants=["4915550001"])
     await rig.linked()
+    await rig.control("groups", id=lost, subject="we were taken out", participants=["4915550001"], with_us=False)
     begun = time.monotonic()
-    id = await rig.accept("4915559999", "to nobody")
+    ids = await rig.accept_many([(to, f"to {to}") for to in ("4915559999", strange, ours, lost)])
     other = await rig.accept("4915550001", "to somebody")
     await rig.sent(other)
-    view = await rig.reached(id, State.FAILED)
-    assert view.reason == "recipient_not_on_whatsapp"
+    views = [await rig.reached(id, State.FAILED) for id in ids]
+    assert [view.reason for view in views] == ["recipient_not_on_whatsapp", "group_unknown", "not_a_member", "not_a_member"]
     assert time.monotonic() - begun >= 16.0
-    assert view.attempts == [], "nobody was ever handed anything"
+    assert all(view.attempts == [] for view in views), "nothing was ever handed over"
+    assert (await rig.message(await rig.accept("4915559999", "at once"))).state is State.FAILED
+
+    await rig.control("contacts", number="4915559999", on_whatsapp=True)
+    await rig.control("groups", id=ours, subject="with us", participants=["4915550001"])
+    assert (await rig.order("contact", address="4915559999@c.us")).result["exists"] is True
+    assert (await rig.order("contact", address=ours)).result["exists"] is True
+    joined = await rig.accept_many([("4915559999", "to who has joined"), (ours, "to who took us in")])
+    await rig.sent(*joined, seconds=10)
+    assert (await rig.order("contact", address=lost)).result["exists"] is False
+
+
+async def test_slow_look_ups_hold_back_nothing_but_their_own_messages(rig: HostRig) -> None:
+    await rig.linked()
+    await rig.fault("slow_lookup", match="49155508", seconds_delay=6.0)
+    await rig.accept_many([(f"49155508{n:02d}", f"slow {n}") for n in range(6)], priority=9)
+    begun = time.monotonic()
+    await rig.sent(*await rig.accept_many([(f"49155509{n:02d}", f"quick {n}") for n in range(10)]))
+    took = time.monotonic() - begun
+    assert took < 5.0, f"{took:.1f} s"
 
 
 async def test_a_look_up_that_fails_is_not_taken_for_nobody(rig: HostRig) -> None:

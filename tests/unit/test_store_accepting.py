@@ -10,6 +10,7 @@ from store_rig import ME, START, Rig
 from gateway.message import State as M
 from gateway.store import counters, events, outbox, recipients, sessions
 from gateway.store.outbox import Draft, IdempotencyConflict, NotFound, QueueLimit
+from gateway.store.recipients import Known
 
 
 @pytest.fixture
@@ -87,15 +88,15 @@ def test_accepted_never_steps_back_and_what_comes_after_a_jump_is_not_late(rig):
     assert rig.claimed().message == first
 
 
-def test_who_was_not_on_whatsapp_today_is_a_dead_letter_at_once_and_is_asked_for_again_tomorrow(rig):
+def test_who_was_not_on_whatsapp_a_moment_ago_is_a_dead_letter_at_once_and_is_asked_for_again_after_a_minute(rig):
     (first,) = rig.accept("491@c.us")
     (one,) = recipients.unresolved(rig.conn, session="default", now=rig.now, limit=9)
-    assert rig.do(recipients.unknown, rig.fence, recipient=one.recipient, now=rig.now) == 1
+    assert rig.do(recipients.absent, rig.fence, recipient=one.recipient, known=Known.NOT_ON_WHATSAPP, now=rig.now) == 1
     rig.check()
     (second,) = rig.accept("491@c.us")
     for id_ in (first, second):
         assert (rig.get(id_).state, rig.get(id_).reason) == (M.FAILED, "recipient_not_on_whatsapp")
-    rig.now += recipients.UNKNOWN_HOLDS
+    rig.now += recipients.BELIEVED
     (third,) = rig.accept("491@c.us")
     assert rig.state(third) is M.QUEUED
     assert [u.recipient for u in recipients.unresolved(rig.conn, session="default", now=rig.now, limit=9)] == [one.recipient]

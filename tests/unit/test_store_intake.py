@@ -16,6 +16,7 @@ from gateway.store import database, intake, outbox, recipients, sessions
 from gateway.store.errors import IdempotencyConflict, NotFound, QueueLimit
 from gateway.store.intake import Request
 from gateway.store.model import Accepted, Draft
+from gateway.store.recipients import Known
 
 PEOPLE = ["491@c.us", "492@c.us", "493@c.us", "120363000000000001@g.us"]
 
@@ -80,13 +81,13 @@ def test_without_room_only_repeats_are_answered(rig: Rig) -> None:
     assert len(outbox.list_(rig.conn).messages) == 1
 
 
-def test_who_is_not_on_whatsapp_is_a_dead_letter_at_once_and_asked_for_again_a_day_later(rig: Rig) -> None:
+def test_who_is_not_on_whatsapp_is_a_dead_letter_at_once_and_asked_for_again_a_minute_later(rig: Rig) -> None:
     rig.accept("491@c.us")
     (one,) = recipients.unresolved(rig.conn, session="default", now=rig.now, limit=9)
-    rig.do(recipients.unknown, rig.fence, recipient=one.recipient, now=rig.now)
+    rig.do(recipients.absent, rig.fence, recipient=one.recipient, known=Known.NOT_ON_WHATSAPP, now=rig.now)
     dead, fine = take(rig, keyed(None), keyed(None, draft("492@c.us")))
     assert rig.get(dead.ids[0]).state is M.FAILED and rig.get(fine.ids[0]).state is M.QUEUED
-    rig.now += 2 * 86_400
+    rig.now += recipients.BELIEVED
     (waits,) = take(rig, keyed(None))
     assert rig.get(waits.ids[0]).state is M.QUEUED
 

@@ -19,6 +19,7 @@ from store_rig import Rig
 from gateway.message import ACKED, DEAD, NotSent, Rejected, Restricted, State, Unconfirmed, allowed
 from gateway.store import outbox, recipients
 from gateway.store.errors import Conflict
+from gateway.store.recipients import Known
 
 #: two spellings of one person, another person, a group
 ADDRESSES = ["491@c.us", "77@lid", "492@c.us", "1203@g.us"]
@@ -103,7 +104,7 @@ class Outbox(RuleBasedStateMachine):
             if answer == "postponed":
                 rig.do(recipients.postponed, rig.fence, recipient=one.recipient, until=rig.now + 30)
             elif answer == "unknown":
-                rig.do(recipients.unknown, rig.fence, recipient=one.recipient, now=rig.now)
+                rig.do(recipients.absent, rig.fence, recipient=one.recipient, known=Known.NOT_ON_WHATSAPP, now=rig.now)
             elif PERSON[one.address] == "491@c.us" and n % 2:
                 rig.resolved(one.recipient, "491@c.us", lid="77@lid")  # WhatsApp tells both spellings
             else:

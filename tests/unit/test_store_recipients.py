@@ -101,7 +101,7 @@ def test_what_may_have_been_sent_stays_of_unknown_outcome_when_the_recipient_is_
     rig.sent_not(claim, Unconfirmed("x"))
     rig.reconciled(claim, "lost")
     rig.do(outbox.requeue, id=id_, accept_duplicate=True, now=rig.now)
-    rig.do(recipients.unknown, rig.fence, recipient=claim.recipient, now=rig.now)
+    rig.do(recipients.absent, rig.fence, recipient=claim.recipient, known=Known.NOT_ON_WHATSAPP, now=rig.now)
     rig.check()
     assert (rig.state(id_), rig.get(id_).reason) == (M.FAILED, "outcome_unknown")
 
@@ -110,9 +110,69 @@ def test_work_that_comes_back_to_somebody_who_is_gone_is_looked_up_at_once(rig):
     rig.accept("491@c.us", "491@c.us")
     rig.resolve()
     claim = rig.claimed()
-    rig.do(recipients.unknown, rig.fence, recipient=claim.recipient, now=rig.now)
+    rig.do(recipients.absent, rig.fence, recipient=claim.recipient, known=Known.NOT_ON_WHATSAPP, now=rig.now)
     rig.sent_not(claim, NotSent("x"), delay=0)
     assert todo(rig) == {"491@c.us": claim.recipient}
     rig.do(recipients.postponed, rig.fence, recipient=claim.recipient, until=rig.now + 9)
     rig.check()
     assert todo(rig) == {}
+
+
+@pytest.mark.parametrize(
+    ("address", "known", "reason"),
+    [
+        ("491@c.us", Known.NOT_ON_WHATSAPP, "recipient_not_on_whatsapp"),
+        ("120@g.us", Known.NOT_A_MEMBER, "not_a_member"),
+        ("120@g.us", Known.GROUP_UNKNOWN, "group_unknown"),
+    ],
+)
+def test_a_verdict_of_absence_holds_for_a_minute_and_then_one_look_up_serves_all_that_wait(rig, address, known, reason):
+    """It was believed for a day, against what WhatsApp said meanwhile."""
+    (first,) = rig.accept(address)
+    recipient = todo(rig)[address]
+    rig.do(recipients.absent, rig.fence, recipient=recipient, known=known, now=rig.now)
+    rig.check()
+    (second,) = rig.accept(address)
+    assert [(rig.state(i), rig.get(i).reason) for i in (first, second)] == [(M.FAILED, reason)] * 2
+    rig.now += recipients.BELIEVED
+    ids = rig.accept(address, address)
+    assert [rig.state(i) for i in ids] == [M.QUEUED] * 2 and rig.reason() == "resolving"
+    (one,) = recipients.unresolved(rig.conn, session="default", now=rig.now, limit=9)
+    assert (one.recipient, one.absent) == (recipient, True)
+    rig.do(recipients.postponed, rig.fence, recipient=recipient, until=rig.now + 10)
+    (fourth,) = rig.accept(address)
+    assert rig.state(fourth) is M.QUEUED, "a look-up that failed makes an old verdict no younger"
+    rig.resolved(recipient, address)
+    assert rig.claimed().message == ids[0]
+
+
+def test_a_requeued_message_is_looked_up_at_once(rig):
+    (id_,) = rig.accept("491@c.us")
+    recipient = todo(rig)["491@c.us"]
+    rig.do(recipients.absent, rig.fence, recipient=recipient, known=Known.NOT_ON_WHATSAPP, now=rig.now)
+    rig.do(outbox.requeue, id=id_, now=rig.now)
+    rig.check()
+    assert todo(rig) == {"491@c.us": recipient}
+
+
+def test_a_verdict_from_the_future_or_of_last_week_proves_nothing(rig):
+    rig.accept("491@c.us")
+    recipient = todo(rig)["491@c.us"]
+    rig.do(recipients.absent, rig.fence, recipient=recipient, known=Known.NOT_ON_WHATSAPP, now=rig.now + 3_600)
+    (id_,) = rig.accept("491@c.us")
+    assert rig.state(id_) is M.QUEUED, "the clock was an hour ahead"
+    rig.now += 8 * 86_400
+    (one,) = recipients.unresolved(rig.conn, session="default", now=rig.now, limit=9)
+    assert not one.absent, "two look-ups have to agree anew"
+
+
+def test_look_ups_that_never_succeed_end_and_what_comes_later_begins_anew(rig):
+    (id_,) = rig.accept("491@c.us")
+    recipient = todo(rig)["491@c.us"]
+    done = rig.do(recipients.unanswered, rig.fence, recipient=recipient, again_at=rig.now + 60, now=rig.now)
+    rig.check()
+    assert (done, rig.get(id_).reason) == (1, "look_up_failed")
+    (later,) = rig.accept("491@c.us")
+    assert rig.state(later) is M.QUEUED and todo(rig) == {}
+    rig.now += 60
+    assert list(todo(rig)) == ["491@c.us"]

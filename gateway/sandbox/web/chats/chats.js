@@ -78,6 +78,10 @@ __d('SandboxChats', [], (exports) => {
     iAmAdmin() {
       return false;
     }
+
+    iAmMember() {
+      return !!this.get(people.me.lid);
+    }
   }
 
   // participants stand under their LIDs, as groups are addressed today

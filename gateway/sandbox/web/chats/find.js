@@ -9,7 +9,9 @@ __d('WAWebFindChatAction', [], (exports) => {
   // the id of the chat with that person: under the LID once the account is migrated, else under the number
   const addressed = async (wid) => {
     if (wid.isGroup()) {
-      if (!require('WAWebGroupMetadataCollection').default.get(wid)) throw new Error(`chat not found: no such group ${wid}`);
+      // rejects with the server's code: 404 if there is no such group, 403 if it is not ours
+      if (!require('WAWebGroupMetadataCollection').default.get(wid))
+        chats.group((await require('SandboxLine').ask({ t: 'group', id: String(wid) })).group);
       return wid;
     }
     if (!wid.isUser()) return wid;
