@@ -19,7 +19,9 @@ PATIENCE = 15.0
 #: Seconds for stop and restart: Chromium and its host each get the time that supervisord gives them.
 LONG_PATIENCE = 35.0
 #: Refusals that pass by themselves.
-_PASSING = frozenset({"page_unavailable", "no_qr", "not_ready", "no_library", "library_broken", "other_document", "deadline"})
+_PASSING = frozenset(
+    {"page_unavailable", "no_qr", "not_ready", "no_library", "library_broken", "other_document", "deadline", "interrupted"}
+)
 #: Seconds after a command's deadline in which its answer may still come in.
 GRACE = 0.5
 #: An answer's error is a sentence, perhaps with a short word before it: `already_linked: The session is linked.`

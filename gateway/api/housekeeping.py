@@ -11,7 +11,7 @@ import structlog
 from gateway.api.context import wall
 from gateway.beat import boot_time, to_tick
 from gateway.settings import Settings
-from gateway.store import maintenance, outbox
+from gateway.store import commands, maintenance, outbox
 from gateway.store.database import Full, Locked, keep_ballast
 from gateway.store.writer import QueueFull, Writer
 
@@ -52,8 +52,17 @@ class Housekeeping:
                 log.debug("Housekeeping waits", reason=str(error))
 
     async def expire(self) -> int:
-        """End what has waited longer than its ttl. Returns how many in this pass."""
-        return await self._writer.run(lambda conn: outbox.expire(conn, now=wall()), ring=())
+        """End the messages that have waited longer than their ttl, and the commands that no process took in time.
+
+        Returns how many messages in this pass.
+        """
+
+        def op(conn: sqlite3.Connection) -> int:
+            now = wall()
+            commands.expire(conn, now=now)
+            return outbox.expire(conn, now=now)
+
+        return await self._writer.run(op, ring=())
 
     async def retain(self) -> int:
         """Delete what is too old, give pages back, set the ballast aside. Returns how many rows went."""

@@ -53,7 +53,7 @@ async def recover_session(request: web.Request) -> web.Response:
         now = wall()
         id = recoveries.open_(conn, session=row.name, cause="requested", strategy=asked.strategy, by="api", now=now)
         args = {"recovery": id, "strategy": asked.strategy}
-        commands.ask(conn, session=row.name, target="watchdog", kind="recover", args=args, now=now, deadline=now + TAKE_UP)
+        commands.ask(conn, session=row.name, target="watchdog", kind=commands.RECOVER, args=args, now=now, deadline=now + TAKE_UP)
         opened = recoveries.get(conn, id)
         assert opened is not None
         return opened

@@ -111,8 +111,9 @@ async def _serve(settings: Settings, standing: Standing) -> None:
         bell = doorbell.Bell(settings.run, f"browser-{standing.session}", settings.doorbells)
         stack.callback(bell.close)
         before, fence = await _begin(writer, standing.session)
-        standing.epoch = fence.epoch
-        log.info("The browser host has begun", session=standing.session, epoch=fence.epoch, seconds=round(boot_time() - standing.since, 3))
+        waited = boot_time() - standing.since
+        standing.epoch, standing.since = fence.epoch, boot_time()  # what the database made it wait is not Chromium's time
+        log.info("The browser host has begun", session=standing.session, epoch=fence.epoch, seconds=round(waited, 3))
         await _work(settings, standing, writer, reader, fence, before, bell)
 
 
@@ -139,7 +140,7 @@ async def _begin(writer: Writer, session: str) -> tuple[SessionRow | None, Fence
     import sqlite3
 
     from gateway.session import State
-    from gateway.store import outbox, sessions
+    from gateway.store import commands, outbox, sessions
     from gateway.store.database import Full, Locked
 
     def op(conn: sqlite3.Connection) -> tuple[SessionRow | None, Fence]:
@@ -148,6 +149,7 @@ async def _begin(writer: Writer, session: str) -> tuple[SessionRow | None, Fence
         fence = sessions.attach_host(conn, name=session, now=now)
         sessions.set_state(conn, fence, state=State.STARTING, now=now)
         outbox.older_epochs(conn, fence, now=now)
+        commands.interrupt(conn, target="browser", session=session, now=now)
         return before, fence
 
     while True:

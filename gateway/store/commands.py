@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Literal
+
+from gateway.store import recoveries
+
+#: The command to the watchdog whose `recovery` argument is the id of a recovery row that the API opened with it.
+RECOVER = "recover"
+#: Error of a command that its deadline passed before it was taken.
+DEADLINE = "deadline"
 
 Target = Literal["browser", "watchdog"]
 
@@ -67,7 +75,7 @@ def take(conn: sqlite3.Connection, *, target: Target, session: str | None = None
     taken = []
     for row in rows:
         if row["deadline"] < now:
-            answer(conn, id=row["id"], error="deadline", now=now)
+            answer(conn, id=row["id"], error=DEADLINE, now=now)
             continue
         conn.execute("UPDATE command SET taken_at = ? WHERE id = ?", (now, row["id"]))
         taken.append(Command(row["id"], row["session"], row["kind"], json.loads(row["args"]), row["deadline"]))
@@ -75,12 +83,54 @@ def take(conn: sqlite3.Connection, *, target: Target, session: str | None = None
 
 
 def answer(conn: sqlite3.Connection, *, id: int, result: Any = None, error: str | None = None, now: float) -> bool:
-    """Write the result (anything JSON) or the error, once. Returns False if it was answered before or is unknown."""
-    cursor = conn.execute(
-        "UPDATE command SET answered_at = ?, result = ?, error = ? WHERE id = ? AND answered_at IS NULL",
+    """Write the result (anything JSON) or the error, once. Returns False if it was answered before or is unknown.
+
+    An error of a `recover` command also closes the recovery row that waits for it: no process runs that recovery.
+    """
+    row = conn.execute(
+        "UPDATE command SET answered_at = ?, result = ?, error = ? WHERE id = ? AND answered_at IS NULL RETURNING kind, args",
         (now, json.dumps(result), error, id),
-    )
-    return cursor.rowcount == 1
+    ).fetchone()
+    if row is None:
+        return False
+    if error is not None and row["kind"] == RECOVER:
+        recovery = json.loads(row["args"]).get("recovery")
+        why = "the watchdog did not take it up in time" if error == DEADLINE else error
+        recoveries.close(conn, id=recovery, status="failed", detail=f"not begun: {why}", now=now)
+    return True
+
+
+def expire(conn: sqlite3.Connection, *, now: float) -> int:
+    """Answer what nobody took before its deadline, whether its process runs or not. Returns how many."""
+    rows = conn.execute("SELECT id FROM command WHERE taken_at IS NULL AND answered_at IS NULL AND deadline < ?", (now,)).fetchall()
+    for row in rows:
+        answer(conn, id=row["id"], error=DEADLINE, now=now)
+    return len(rows)
+
+
+def interrupt(conn: sqlite3.Connection, *, target: Target, session: str | None = None, now: float) -> int:
+    """Answer what a predecessor of this process took and never answered; session None is for all. Returns how many."""
+    rows = conn.execute(
+        "SELECT id FROM command WHERE taken_at IS NOT NULL AND answered_at IS NULL AND target = ? AND (? IS NULL OR session = ?)",
+        (target, session, session),
+    ).fetchall()
+    for row in rows:
+        answer(conn, id=row["id"], error=f"interrupted: the {target} process was restarted meanwhile; see what came of it", now=now)
+    return len(rows)
+
+
+def close_unrun_recoveries(conn: sqlite3.Connection, *, run: Collection[int], detail: str, now: float) -> list[int]:
+    """Close as interrupted each open recovery that the watchdog does not run (`run`) and no waiting command asks for. Returns their ids."""
+    waiting = {
+        json.loads(row["args"]).get("recovery")
+        for row in conn.execute(
+            "SELECT args FROM command WHERE taken_at IS NULL AND answered_at IS NULL AND target = 'watchdog' AND kind = ?", (RECOVER,)
+        )
+    }
+    ids = [id for id in recoveries.open_ids(conn) if id not in run and id not in waiting]
+    for id in ids:
+        recoveries.close(conn, id=id, status="interrupted", detail=detail, now=now)
+    return ids
 
 
 def get(conn: sqlite3.Connection, id: int) -> CommandRow | None:

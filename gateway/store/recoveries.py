@@ -81,12 +81,9 @@ def close(conn: sqlite3.Connection, *, id: int, status: Status, detail: str | No
     return True
 
 
-def interrupt_open(conn: sqlite3.Connection, now: float) -> int:
-    """Close all that still run as interrupted: the watchdog starts and knows nothing of them. Returns how many."""
-    ids = [row["id"] for row in conn.execute("SELECT id FROM recovery WHERE status = 'running'").fetchall()]
-    for id in ids:
-        close(conn, id=id, status="interrupted", detail="the watchdog was restarted meanwhile", now=now)
-    return len(ids)
+def open_ids(conn: sqlite3.Connection) -> list[int]:
+    """Ids of all recoveries that run, whatever their session."""
+    return [row["id"] for row in conn.execute("SELECT id FROM recovery WHERE status = 'running'")]
 
 
 def running(conn: sqlite3.Connection, session: str) -> Recovery | None:

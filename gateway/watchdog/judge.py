@@ -141,6 +141,8 @@ def _chromium(f: Facts) -> Finding | None:
         return None  # its start deadline runs until the first round trip; one that stands still is not starting
     if e.missed >= 2 or (e.asked_at is not None and f.seen_at - e.asked_at > 2 * ROUND_TRIP):
         return Finding("page_unresponsive", Rung.RELAUNCH_CHROMIUM)
+    if not e.connected and not e.epoch:
+        return None  # it has no epoch yet: it waits for the database, and no kill would unlock that
     if not e.connected:
         # a host that lives and cannot connect for as long as both were allowed to start
         late = f.seen_at - e.since > CHROMIUM_START and (e.answered_at is None or f.seen_at - e.answered_at > CHROMIUM_START)

@@ -7,6 +7,7 @@ grows to a cap, and tries again: it never gives up.
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -32,6 +33,9 @@ BACKOFF = 15.0
 #: The longest wait in quarantine: what healed by itself is noticed at once anyway, as evidence is looked at all the time.
 BACKOFF_MAX = 600.0
 
+#: Seconds for which a page that is being loaded anew may be mute without being hung.
+LOADS = 8.0
+
 #: rung in vain → the next. A respawned host does nothing for a page that answers and is ill; a reload nothing for one that is mute.
 NEXT: dict[Rung, Rung] = {
     Rung.NUDGE: Rung.RELOAD_PAGE,
@@ -41,7 +45,19 @@ NEXT: dict[Rung, Rung] = {
     Rung.RESPAWN_BOTH: Rung.QUARANTINE,
 }
 
+#: Why a recovery of a session that its operator stopped, or one of its programs, ends.
+STOPPED = "the operator stopped the session"
+
 Status = Literal["succeeded", "failed"]
+
+
+class Outcome(enum.Enum):
+    """How far the last rung has come."""
+
+    UNDER_WAY = enum.auto()  #: the host has been asked and has not answered
+    DONE = enum.auto()  #: carried out; the evidence tells what it was good for
+    MISSED = enum.auto()  #: the host was asked and did not carry it out in time
+    UNDELIVERED = enum.auto()  #: the database was locked or full: the host could not know, or could not answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +71,14 @@ class Open:
 
 @dataclass(frozen=True, slots=True)
 class Do:
-    """Carry out a rung; `done`: what it would kill died by itself, so it is only written down."""
+    """Carry out a rung, in place of one that may be under way.
+
+    `done`: what it would kill died by itself, so it is only written down. `again`: it is written down already.
+    """
 
     rung: Rung
     done: bool = False
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,18 +139,20 @@ def advance(
     finding: Finding | None,
     back: bool,
     hands_off: bool = False,
-    missed: bool = False,
+    outcome: Outcome = Outcome.DONE,
     served: bool = False,
     request: Request | None = None,
 ) -> tuple[Ladder, list[Step]]:
     """The next state and what to do for it.
 
-    `back`: the session serves again, by evidence younger than the last rung. `missed`: the host did not carry
-    out the command it was given. `served`: what the finding is about came up after the last rung. `hands_off`:
-    the operator stopped the session, so nothing is begun and what runs ends.
+    `back`: the session serves again, by evidence younger than the last rung. `outcome`: of that rung. `served`:
+    what the finding is about is no process that this recovery killed. `hands_off`: the operator stopped the
+    session, so nothing is begun and what runs ends.
     """
     if ladder.attempt is not None:
-        return _go_on(ladder, ladder.attempt, now, finding, back, hands_off, missed, served)
+        return _go_on(ladder, ladder.attempt, now, finding, back, hands_off, outcome, served)
+    if request is not None and hands_off:
+        return Ladder(), [Open("requested", request.strategy, request.recovery), Close("failed", STOPPED)]
     if request is not None:
         rung = request.strategy or (finding.rung if finding and finding.rung is not Rung.QUARANTINE else Rung.NUDGE)
         ceiling = finding.ceiling if finding and not request.strategy else Rung.QUARANTINE
@@ -163,19 +185,24 @@ def _refuse(ladder: Ladder, now: float, finding: Finding) -> tuple[Ladder, list[
 
 
 def _go_on(
-    ladder: Ladder, a: Attempt, now: float, finding: Finding | None, back: bool, hands_off: bool, missed: bool, served: bool
+    ladder: Ladder, a: Attempt, now: float, finding: Finding | None, back: bool, hands_off: bool, outcome: Outcome, served: bool
 ) -> tuple[Ladder, list[Step]]:
     if hands_off:
-        return Ladder(), [Close("failed", "the operator stopped the session meanwhile")]
-    if back:
-        return Ladder(), [Close("succeeded", None)]
-    if missed and not a.only:
-        return _climb(ladder, a, now, Rung.RESPAWN_HOST)
-    if missed:
-        return _fail(ladder, now, a.cause, "the host did not carry it out")
-    if now - a.began > LONGEST:
+        return Ladder(), [Close("failed", STOPPED)]
+    if finding is not None and _graver(a, finding, now):
+        return _overtake(ladder, a, now, finding)
+    if outcome is Outcome.UNDER_WAY:
+        return ladder, []
+    if now - a.began > LONGEST and not back:
         # neither good nor bad all the time, as in an outage: no reason to punish, a new finding may begin at once
         return replace(ladder, attempt=None), [Close("failed", "the session did not come back; nothing that a restart would mend was seen")]
+    if outcome is Outcome.UNDELIVERED and (a.only or finding is not None):
+        # a locked database is no fault of the session: what was not tried is tried again, and nothing graver
+        return replace(ladder, attempt=replace(a, rung_at=now)), [Do(a.rung, again=True)]
+    if back:
+        return Ladder(), [Close("succeeded", None)]
+    if outcome is Outcome.MISSED:
+        return _fail(ladder, now, a.cause, "the host did not carry it out") if a.only else _climb(ladder, a, now, Rung.RESPAWN_HOST)
     if finding is not None and finding.certain and served and not a.only and a.anew < ANEW:
         # the rung worked, and what it brought up broke again: no reason to wait, and none to kill more than that
         return replace(ladder, attempt=replace(a, rung_at=now, anew=a.anew + 1)), [Do(finding.rung)]
@@ -188,12 +215,32 @@ def _go_on(
     return _climb(ladder, replace(a, ceiling=ceiling), now, max(NEXT[a.rung], finding.rung, key=lambda r: r.height))
 
 
-def _climb(ladder: Ladder, a: Attempt, now: float, rung: Rung) -> tuple[Ladder, list[Step]]:
+def _graver(a: Attempt, finding: Finding, now: float) -> bool:
+    """Whether this is a fault of its own, for which a rung that leaves the failed process alone does nothing: not worth waiting for.
+
+    After a kill of Chromium there is no such thing: until its start deadline, findings follow from the kill.
+    """
+    if finding.rung is Rung.QUARANTINE or finding.rung.height <= a.rung.height or a.rung.height >= Rung.RELAUNCH_CHROMIUM.height:
+        return False
+    if a.rung is Rung.RELOAD_PAGE and not finding.certain and not finding.ended:
+        return now - a.rung_at >= LOADS
+    return True
+
+
+def _overtake(ladder: Ladder, a: Attempt, now: float, finding: Finding) -> tuple[Ladder, list[Step]]:
+    """Go to the rung of a graver finding at once. A rung that an operator chose ends with it: the next look begins anew."""
+    if a.only:
+        return replace(ladder, attempt=None), [Close("failed", f"{finding.cause} was found before {a.rung} could work")]
+    ceiling = max(finding.ceiling, finding.rung, key=lambda r: r.height)
+    return _climb(ladder, replace(a, ceiling=ceiling), now, finding.rung, done=finding.ended)
+
+
+def _climb(ladder: Ladder, a: Attempt, now: float, rung: Rung, *, done: bool = False) -> tuple[Ladder, list[Step]]:
     if rung.height > a.ceiling.height or rung is Rung.QUARANTINE:
         return _fail(ladder, now, a.cause, f"tried {', '.join(a.tried)}")
     if rung in a.tried:  # a respawned host that misses its command again
         return _climb(ladder, a, now, NEXT[rung])
-    return replace(ladder, attempt=replace(a, rung=rung, rung_at=now, tried=(*a.tried, rung))), [Do(rung)]
+    return replace(ladder, attempt=replace(a, rung=rung, rung_at=now, tried=(*a.tried, rung))), [Do(rung, done)]
 
 
 def _fail(ladder: Ladder, now: float, cause: str, detail: str) -> tuple[Ladder, list[Step]]:

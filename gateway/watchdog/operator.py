@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
 
 import structlog
 
@@ -18,6 +19,8 @@ from gateway.watchdog.slot_watch import SlotWatch
 
 #: Seconds between two looks for commands, if no doorbell rings.
 POLL = 1.0
+#: Seconds that a look waits for the database.
+PATIENCE = 5.0
 #: Seconds that a program may take to stop; supervisord kills it after its stopwaitsecs, which is less.
 STOP = 15.0
 
@@ -25,11 +28,13 @@ log = structlog.get_logger()
 
 
 class Operator:
-    """Obeys commands. `slot` gives a session's watch, or None if no such slot is supervised."""
+    """Obeys commands. `slots` gives the watches of all sessions that are supervised, by name."""
 
-    def __init__(self, supervisor: Supervisor, records: Records, slot: Callable[[str], SlotWatch | None]) -> None:
-        self._supervisor, self._records, self._slot = supervisor, records, slot
+    def __init__(self, supervisor: Supervisor, records: Records, slots: Callable[[], Mapping[str, SlotWatch]]) -> None:
+        self._supervisor, self._records, self._slots = supervisor, records, slots
         self._tasks: set[asyncio.Task[None]] = set()
+        self._asked: asyncio.Future[Any] | None = None
+        self._unwanted: set[str] | None = None  # sessions stopped before our start that are not stopped yet; None: not asked yet
 
     async def run(self, bell: Bell) -> None:
         """Look for commands for ever, each second and when the bell rings. Cancel it to end."""
@@ -42,26 +47,52 @@ class Operator:
                 task.cancel()
 
     async def _look(self) -> None:
-        def op(conn: sqlite3.Connection) -> tuple[list[commands.Command], dict[str, bool]]:
-            down = {row.name: row.desired == "stopped" for row in sessions.all_(conn)}
-            return commands.take(conn, target="watchdog", now=time.time()), down
-
-        try:
-            taken, down = await self._records.note(op)
-        except Exception:  # logged where it happened; the next look may have more luck
+        """Take what is asked. A question that the database does not answer in time is waited for by the next look: it is never cancelled,
+        as a command that was taken and not heard of would be carried out by no process."""
+        if self._asked is None:
+            self._asked = self._records.note(self._question)
+        await asyncio.wait({self._asked}, timeout=PATIENCE)
+        if not self._asked.done():
             return
-        for session, is_down in down.items():
-            if (slot := self._slot(session)) is not None:
-                slot.desired_down = is_down
+        asked, self._asked = self._asked, None
+        if asked.exception() is not None:  # logged where it happened; the next look may have more luck
+            return
+        taken, down = asked.result()
+        self._heed(down)
         for command in taken:
-            task = asyncio.create_task(self._obey(command))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._spawn(self._obey(command))
+
+    def _question(self, conn: sqlite3.Connection) -> tuple[list[commands.Command], set[str]]:
+        down = {row.name for row in sessions.all_(conn) if row.desired == "stopped"}
+        return self._records.take(conn), down
+
+    def _heed(self, down: set[str]) -> None:
+        """Leave alone what operators stopped; at our start, stop it: supervisord starts every slot."""
+        if self._unwanted is None:
+            self._unwanted = set(down)
+        self._unwanted &= down
+        for session, slot in self._slots().items():
+            slot.desired_down = session in down
+            if session in self._unwanted:
+                self._unwanted.discard(session)
+                log.info("The session was stopped by the operator", session=session)
+                self._spawn(self._stop(slot))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _stop(self, slot: SlotWatch) -> None:
+        try:
+            await self.stop(slot)
+        except (Unreachable, Fault, TimeoutError) as error:
+            log.warning("A session could not be stopped", session=slot.session, reason=str(error))
 
     async def _obey(self, command: commands.Command) -> None:
         error = None
         try:
-            slot = self._slot(command.session)
+            slot = self._slots().get(command.session)
             if slot is None:
                 error = f"no processes of session {command.session} are supervised here"
             else:
@@ -76,7 +107,7 @@ class Operator:
 
     async def _carry_out(self, slot: SlotWatch, command: commands.Command) -> None:
         match command.kind:
-            case "recover":
+            case commands.RECOVER:
                 slot.request(command.args.get("strategy"), command.args.get("recovery"))
             case "start":
                 await self.start(slot)

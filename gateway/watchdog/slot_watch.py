@@ -15,7 +15,7 @@ from gateway.beat import boot_time
 from gateway.session import Evidence, State, complaints
 from gateway.settings import Settings
 from gateway.slot import read_launch, stopped, sweep
-from gateway.store import commands, sessions
+from gateway.store import sessions
 from gateway.store.database import has_room_to_claim
 from gateway.supervision import Program, ProgramState
 from gateway.vitals import evidence_in
@@ -23,9 +23,8 @@ from gateway.watchdog.judge import UNLINKED, Facts, Finding, Rung, back_in_servi
 from gateway.watchdog.killer import Killer
 from gateway.watchdog.ladder import Close, Do, Ladder, Open, Quarantine, Request, Step, advance
 from gateway.watchdog.records import Records, Row
+from gateway.watchdog.rungs import OBEY, Rungs, Target
 
-#: Seconds that the host has to carry out a command; looking for it costs it at most one, a reload some.
-OBEY = {Rung.NUDGE: 5.0, Rung.RELOAD_PAGE: 10.0}
 #: Seconds after a stop within which Chromium's own children end by themselves.
 SWEEP_AFTER = 1.0
 #: Seconds from which on a beat is waited for, and each look counts.
@@ -51,8 +50,7 @@ class SlotWatch:
         self._settings, self._records, self._killer = settings, records, killer
         self._ladder = Ladder()
         self._row: Row | None = None
-        self._rung: asyncio.Task[bool] | None = None  # gives whether the host missed its command
-        self._acted_at = 0.0  # boot clock: only younger evidence says whether the last rung worked
+        self._rungs = Rungs(session, records, killer)
         self._ended: Finding | None = None
         self._request: Request | None = None
         self._was_linked = False
@@ -65,7 +63,6 @@ class SlotWatch:
         self._down = False
         self._sweep_at = 0.0
         self._sweeping: asyncio.Task[None] | None = None
-        self._settling: asyncio.Task[None] | None = None
         self._checked: Health | None = None
         self.desired_down = False
 
@@ -81,8 +78,11 @@ class SlotWatch:
             self._ended = Finding("host_exited", Rung.RESPAWN_HOST, ended=True)
 
     def request(self, strategy: str | None, recovery: int | None) -> None:
-        """Somebody asks for a recovery. Raises ValueError for a strategy that is none."""
-        self._request = Request(Rung(strategy) if strategy else None, recovery)
+        """An operator asks for a recovery. Raises ValueError for a strategy that is none, and while another request waits."""
+        rung = Rung(strategy) if strategy else None
+        if self._request is not None:
+            raise ValueError("another recovery of this session was asked for at the same moment")
+        self._request = Request(rung, recovery)
 
     def facts_for_beat(self) -> dict[str, Any]:
         """What the watchdog's beat says of this session: for /api/health, while the database may be stuck."""
@@ -106,10 +106,8 @@ class SlotWatch:
         if facts.evidence is not None:
             self._evidence = facts.evidence
         self._check(facts)
-        if self._rung is not None and not self._rung.done():
+        if self._rungs.killing:
             return
-        missed = self._rung is not None and not self._rung.cancelled() and self._rung.exception() is None and self._rung.result()
-        self._rung = None
         finding = self._ended or judge(facts)
         if self._ended is not None and facts.hands_off:
             finding = None
@@ -125,7 +123,7 @@ class SlotWatch:
             finding=finding,
             back=self._back(facts),
             hands_off=facts.hands_off,
-            missed=missed,
+            outcome=self._rungs.outcome,
             served=self._served(facts, finding),
             request=request,
         )
@@ -172,7 +170,7 @@ class SlotWatch:
     def _back(self, f: Facts) -> bool:
         """Whether evidence that is younger than the last rung, and of today's processes, shows the session in service."""
         e = f.evidence
-        if e is None or f.beat_at is None or f.now - f.beat_at > beat.SILENT or (e.answered_at or 0.0) <= self._acted_at:
+        if e is None or f.beat_at is None or f.now - f.beat_at > beat.SILENT or (e.answered_at or 0.0) <= self._rungs.acted_at:
             return False
         if f.chromium is None or (e.chromium_pid is not None and e.chromium_pid != f.chromium.pid):
             return False
@@ -180,17 +178,20 @@ class SlotWatch:
         return back_in_service(f, healthy, self._was_linked)
 
     def _served(self, f: Facts, finding: Finding | None) -> bool:
-        """Whether what the finding is about came up after the last rung: what is wrong with it now began after that.
+        """Whether what the finding is about is not what this recovery killed, or its beginning: what is wrong now began after that.
 
-        A host has, if it was started since; Chromium, if its page has answered since, or if it stands still and is
+        A host is, if it was started since; Chromium, if its page has answered since, or if it stands still and is
         not the one that was killed.
         """
+        acted_on = self._rungs.acted_on
         if finding is not None and finding.rung is Rung.RESPAWN_HOST:
-            return f.host is not None and f.host.since is not None and f.host.since > self._acted_at
+            return f.host is not None and f.host.since is not None and f.host.since > acted_on.get(self.host, 0.0)
         if f.chromium_stopped and f.chromium is not None and f.chromium.pid not in self._killer.killed:
             return True
         e = f.evidence
-        return e is not None and f.chromium is not None and e.chromium_pid == f.chromium.pid and (e.answered_at or 0.0) > self._acted_at
+        if e is None or f.chromium is None or e.chromium_pid != f.chromium.pid:
+            return False
+        return (e.answered_at or 0.0) > acted_on.get(self.chromium, 0.0)
 
     def _check(self, f: Facts) -> None:
         """The full check, each health interval and whenever the verdict changes."""
@@ -241,17 +242,20 @@ class SlotWatch:
             case Open(cause, strategy, recovery):
                 e = self._evidence
                 self._was_linked = e is not None and e.state not in UNLINKED and (e.account is not None or e.state is State.READY)
+                self._rungs.acted_on.clear()
                 self._row = self._records.opened(self.session, cause=cause, strategy=strategy, now=at, id=recovery)
                 log.warning("Starting session recovery...", session=self.session, cause=cause, strategy=strategy)
-                self._force(State.RECOVERING, cause)
-            case Do(rung, done):
+                if not f.hands_off:
+                    self._force(State.RECOVERING, cause)
+            case Do(rung, done, again):
                 assert self._row is not None
-                log.info("Recovery rung", session=self.session, rung=rung, done_already=done)
-                self._records.tried(self._row, rung, at)
-                self._acted_at = f.now
-                if not done:
-                    self._rung = asyncio.create_task(self._carry_out(rung, f))
+                log.info("Recovery rung", session=self.session, rung=rung, done_already=done, again=again)
+                self._rungs.end()
+                if not again:
+                    self._records.tried(self._row, rung, at)
+                self._carry_out(rung, done, f)
             case Close(status, detail):
+                self._rungs.end()
                 self._close(status, detail, f)
             case Quarantine(until, cause):
                 wait = round(until - f.now)
@@ -292,33 +296,21 @@ class SlotWatch:
         self._records.note(op, "api")
 
     def _adopt(self, request: Request) -> None:
-        """The API opened a row before ours was written: ours, once written, is that one; another is closed as one too many."""
-        row, at = self._row, time.time()
-        if row is None or request.recovery is None:
+        """A request while a recovery runs: the API opened its row before ours was written, or after it was closed."""
+        if self._row is not None and request.recovery is not None:
+            self._records.superseded(self._row, request.recovery, time.time())
+
+    def _carry_out(self, rung: Rung, done: bool, f: Facts) -> None:
+        """Begin one rung; `done`: what it would kill has ended by itself."""
+        if rung in OBEY:
+            self._rungs.ask(rung, f.now)
             return
-        other = Row(self.session, request.recovery)
-
-        async def settle() -> None:
-            await row.written.wait()
-            if row.id != other.id:
-                self._records.closed(other, "failed", "another recovery was running", at)
-
-        self._settling = asyncio.create_task(settle())
-
-    async def _carry_out(self, rung: Rung, f: Facts) -> bool:
-        """Do one rung; gives whether the host missed the command. Errors are logged: evidence tells what came of it."""
-        try:
-            if rung in OBEY:
-                return await self._ask_host(rung)
-            targets = {Rung.RESPAWN_HOST: [f.host], Rung.RELAUNCH_CHROMIUM: [f.chromium], Rung.RESPAWN_BOTH: [f.chromium, f.host]}[rung]
-            for program in targets:
-                if program is not None and program.pid is not None:
-                    await self._killer.kill(program, self._chromium_is_guilty if program is f.chromium else None)
-        except Exception as error:
-            reason = f"{type(error).__name__}: {error}"
-            log.error("A recovery rung could not be carried out", session=self.session, rung=rung, reason=reason)
-        self._acted_at = boot_time()
-        return False
+        targets = {Rung.RESPAWN_HOST: [f.host], Rung.RELAUNCH_CHROMIUM: [f.chromium], Rung.RESPAWN_BOTH: [f.chromium, f.host]}[rung]
+        alive = [program for program in targets if program is not None and program.pid is not None]
+        if done:
+            self._rungs.note_done([program.name for program in targets if program is not None], f.now)
+        else:
+            self._rungs.kill(rung, [Target(one, self._chromium_is_guilty if one is f.chromium else None) for one in alive], f.now)
 
     def _chromium_is_guilty(self) -> bool:
         """Whether Chromium has to go by what is known now, or because somebody asked for it."""
@@ -328,25 +320,6 @@ class SlotWatch:
         found = judge(self._facts(beat.read(self._beat_path), self._killer.programs, boot_time()))
         return found is not None and found.rung.height >= Rung.RELAUNCH_CHROMIUM.height
 
-    async def _ask_host(self, rung: Rung) -> bool:
-        session, asked = self.session, time.time()
-        id = await self._records.note(
-            lambda conn: commands.ask(
-                conn, session=session, target="browser", kind=rung.value, args={}, now=asked, deadline=asked + OBEY[rung]
-            ),
-            self.host,
-        )
-        # counted from here: while the database was locked nobody could have read it
-        until = boot_time() + OBEY[rung] + 1.0
-        while boot_time() < until:
-            await asyncio.sleep(0.25)
-            row = await self._records.note(lambda conn: commands.get(conn, id))
-            if row is None or row.answered_at is not None:
-                self._acted_at = boot_time()
-                return row is not None and row.error == "deadline"
-        return True
-
     def close(self) -> None:
-        """Cancel a rung under way; its row is closed as interrupted by the next watchdog."""
-        if self._rung is not None:
-            self._rung.cancel()
+        """End a rung under way; its row is closed as interrupted by the next watchdog."""
+        self._rungs.end()

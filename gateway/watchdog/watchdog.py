@@ -7,8 +7,6 @@ spoken to supervisor.py's. Its main loop waits for nothing: neither the database
 from __future__ import annotations
 
 import asyncio
-import sqlite3
-import time
 from collections.abc import Coroutine
 from typing import Any
 
@@ -17,7 +15,6 @@ import structlog
 from gateway import beat, process
 from gateway.beat import boot_time
 from gateway.settings import Settings
-from gateway.store import recoveries, sessions
 from gateway.store.database import has_room_to_claim
 from gateway.store.doorbell import Bell
 from gateway.supervision import REAPED_AFTER, Fault, Program, ProgramState, Supervisor, Unreachable
@@ -76,15 +73,13 @@ class Watchdog:
     async def run(self, stop: asyncio.Event) -> None:
         """Watch until `stop`."""
         self._stop = stop
-        at = time.time()
-        self._records.note(lambda conn: recoveries.interrupt_open(conn, at), "api")
-        operator = Operator(self._supervisor, self._records, self._slots.get)
+        self._records.begin_anew()
+        operator = Operator(self._supervisor, self._records, lambda: self._slots)
         bell = Bell(self._settings.run, NAME, self._settings.doorbells)
         try:
             self._spawn(self._records.run())
             self._spawn(process.keep_beating(self._settings.beat(NAME), self._facts))
             self._spawn(operator.run(bell))
-            self._spawn(self._stop_unwanted(operator))
             while not stop.is_set():
                 self._look(boot_time())
                 await asyncio.sleep(LOOK)  # told to stop, it ends a quarter of a second later: that is soon enough
@@ -219,18 +214,3 @@ class Watchdog:
             await self._refresh()
         except (Unreachable, Fault) as error:
             log.warning("A program could not be started", process=name, reason=str(error))
-
-    async def _stop_unwanted(self, operator: Operator) -> None:
-        """Once, at our start: supervisord starts every slot, also those whose session was stopped through the API before."""
-
-        def op(conn: sqlite3.Connection) -> set[str]:
-            return {row.name for row in sessions.all_(conn) if row.desired == "stopped"}
-
-        unwanted = await self._records.note(op)
-        await self._refresh()
-        for session in unwanted & self._slots.keys():
-            log.info("The session was stopped by the operator", session=session)
-            try:
-                await operator.stop(self._slots[session])
-            except (Unreachable, Fault, TimeoutError) as error:
-                log.warning("A session could not be stopped", session=session, reason=str(error))

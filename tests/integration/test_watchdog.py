@@ -28,9 +28,10 @@ from gateway.store.recoveries import Recovery
 from gateway.supervision import Program, ProgramState, Supervisor, Unreachable
 
 ROOT = Path(__file__).parents[2]
-#: Beats healthy evidence for as long as Chromium's pid is what supervisord's record says; `mute` stops the round trips.
+#: Beats healthy evidence for as long as Chromium's pid is what supervisord's record says; `mute` stops the round trips, `hold` makes it
+#: take the write lock and stop still.
 HOST = """\
-import sys, time
+import os, signal, sqlite3, sys, time
 from pathlib import Path
 from gateway.beat import Heart, boot_time
 from gateway.session import Evidence, State
@@ -46,6 +47,10 @@ while True:
         session="default", state=State.READY, epoch=1, since=since, connected=True, chromium_pid=pid,
         answered_at=answered, missed=0 if not mute else int((now - answered) // 2), canary=None, socket="CONNECTED",
         stream_mode="MAIN", stream_info="NORMAL", account="1@c.us", expected_account="1@c.us").as_dict()})
+    if (here / "hold").exists() and (here / "hold").read_text() == str(os.getpid()):
+        db = sqlite3.connect(here / "gateway.db", isolation_level=None, timeout=5)
+        db.execute("BEGIN IMMEDIATE")
+        os.kill(os.getpid(), signal.SIGSTOP)
     time.sleep(0.2)
 """
 API = """\
@@ -151,6 +156,21 @@ class Rig:
             return program is not None and program.pid != old
 
         await self.until(changed, seconds)
+
+    def ask_for_recovery(self, strategy: str | None, seconds: float = 30.0) -> int:
+        """What POST /api/recover-session writes; the recovery's id."""
+        now = time.time()
+        with self.transaction():
+            id = recoveries.open_(self.db, session="default", cause="requested", strategy=strategy, by="api", now=now)
+            args = {"recovery": id, "strategy": strategy}
+            commands.ask(self.db, session="default", target="watchdog", kind="recover", args=args, now=now, deadline=now + seconds)
+        return id
+
+    def rungs(self, id: int) -> list[str]:
+        """The rungs of a recovery, as written down by now."""
+        row = recoveries.get(self.db, id)
+        assert row is not None
+        return [rung.name for rung in row.rungs]
 
     def last(self, status: str) -> Recovery | None:
         found = self.recoveries()
@@ -322,17 +342,39 @@ async def test_an_api_on_a_machine_too_slow_for_its_start_deadline_comes_up(rig:
 
 async def test_the_api_asks_for_a_recovery(rig: Rig) -> None:
     old = await rig.pid("browser-default")
-    now = time.time()
-    with rig.transaction():
-        id = recoveries.open_(rig.db, session="default", cause="requested", strategy="respawn_host", by="api", now=now)
-        args = {"recovery": id, "strategy": "respawn_host"}
-        commands.ask(rig.db, session="default", target="watchdog", kind="recover", args=args, now=now, deadline=now + 30)
+    id = rig.ask_for_recovery("respawn_host")
     await rig.successor("browser-default", old)
     await rig.until(lambda: rig.last("succeeded"))
-    row = recoveries.get(rig.db, id)
-    assert row is not None
-    assert [rung.name for rung in row.rungs] == ["respawn_host"]
+    assert rig.rungs(id) == ["respawn_host"]
     assert len(rig.recoveries()) == 1
+
+
+async def test_a_host_that_stops_in_a_transaction_while_it_is_nudged_is_killed(rig: Rig) -> None:
+    old = await rig.pid("browser-default")
+    id = rig.ask_for_recovery(None)
+    await rig.until(lambda: commands.asked(rig.db, target="browser", session="default"))  # this host obeys no command
+    began = time.monotonic()
+    (rig.here / "hold").write_text(str(old))
+    await rig.successor("browser-default", old)
+    assert time.monotonic() - began < 9.0, "a silent host is silent for 5 s"
+    await rig.until(lambda: rig.last("succeeded"))
+    assert rig.rungs(id) == ["nudge", "respawn_host"]
+    assert not commands.asked(rig.db, target="browser", session="default"), "the nudge was taken back"
+
+
+async def test_a_frozen_page_is_not_left_alone_while_a_stranger_holds_the_lock_and_a_nudge_waits(rig: Rig) -> None:
+    old, host = await rig.pid("chromium-default"), await rig.pid("browser-default")
+    id = rig.ask_for_recovery(None)
+    await rig.until(lambda: commands.asked(rig.db, target="browser", session="default"))
+    begin(rig.db, boot_time() + 5)
+    began = time.monotonic()
+    (rig.here / "mute").write_text(str(old))
+    await rig.successor("chromium-default", old)
+    assert time.monotonic() - began < 8.0, "two round trips are missed after 4 s"
+    rig.db.execute("ROLLBACK")
+    await rig.until(lambda: rig.last("succeeded"))
+    assert rig.rungs(id) == ["nudge", "relaunch_chromium"]
+    assert await rig.pid("browser-default") == host
 
 
 async def test_the_api_stops_and_starts_a_session(rig: Rig) -> None:

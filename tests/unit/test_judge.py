@@ -108,6 +108,7 @@ def test_found(case: Facts, cause: str, rung: Rung) -> None:
         pytest.param(
             facts(replace(HEALTHY, missed=3, answered_at=NOW - 15), chromium=program("c", up=10)), id="no kill before the first round trip"
         ),
+        pytest.param(with_evidence(connected=False, epoch=0, answered_at=None), id="a host that waits for a locked database"),
         pytest.param(facts(None, beat_at=None, host=program("h", state=ProgramState.STOPPED, pid=None)), id="the host is stopped"),
         pytest.param(facts(replace(HEALTHY, crashed=True), desired_down=True), id="the session is stopped"),
         pytest.param(facts(replace(HEALTHY, missed=2), chromium=program("c", state=ProgramState.STOPPING)), id="Chromium is being stopped"),

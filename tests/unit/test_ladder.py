@@ -11,12 +11,15 @@ from gateway.watchdog.ladder import (
     ANEW,
     BACKOFF,
     BACKOFF_MAX,
+    LOADS,
     LONGEST,
     PATIENCE,
+    STOPPED,
     Close,
     Do,
     Ladder,
     Open,
+    Outcome,
     Quarantine,
     Request,
     Step,
@@ -127,7 +130,7 @@ def test_an_outage_in_the_middle_of_a_recovery_stops_the_climb() -> None:
 
 def test_a_command_that_the_host_missed_respawns_it() -> None:
     ladder, _ = advance(Ladder(), now=0, finding=ILL, back=False)
-    ladder, steps = advance(ladder, now=1, finding=ILL, back=False, missed=True)
+    ladder, steps = advance(ladder, now=1, finding=ILL, back=False, outcome=Outcome.MISSED)
     assert steps == [Do(Rung.RESPAWN_HOST)]
     _, steps = run(ILL, PATIENCE[Rung.RESPAWN_HOST], ladder, 2)
     assert rungs(steps) == [Rung.RELAUNCH_CHROMIUM]
@@ -164,9 +167,70 @@ def test_quarantine_waits_longer_each_time_up_to_the_cap_and_ends_when_the_sessi
 def test_the_operators_strategy_is_done_and_no_other() -> None:
     ladder, steps = advance(Ladder(), now=0, finding=None, back=True, request=Request(Rung.RESPAWN_HOST, 42))
     assert steps == [Open("requested", Rung.RESPAWN_HOST, 42), Do(Rung.RESPAWN_HOST)]
-    ladder, steps = run(MUTE, PATIENCE[Rung.RESPAWN_HOST], ladder, 0)
+    ladder, steps = run(SILENT, PATIENCE[Rung.RESPAWN_HOST], ladder, 0)
     assert rungs(steps) == []
-    assert steps == [Close("failed", "after respawn_host still: page_unresponsive")]
+    assert steps == [Close("failed", "after respawn_host still: host_silent")]
+
+
+def test_the_operators_strategy_ends_with_a_graver_finding_and_the_next_look_heals_it() -> None:
+    ladder, _ = advance(Ladder(), now=0, finding=None, back=True, request=Request(Rung.NUDGE, 42))
+    ladder, steps = advance(ladder, now=2, finding=MUTE, back=False, outcome=Outcome.UNDER_WAY)
+    assert steps == [Close("failed", "page_unresponsive was found before nudge could work")]
+    _, steps = advance(ladder, now=2.25, finding=MUTE, back=False)
+    assert steps == [Open("page_unresponsive", None), Do(Rung.RELAUNCH_CHROMIUM)]
+
+
+CRASH = Finding("page_crashed", Rung.RELAUNCH_CHROMIUM, certain=True)
+GONE = Finding("host_exited", Rung.RESPAWN_HOST, ended=True)
+
+
+@pytest.mark.parametrize("outcome", [Outcome.UNDER_WAY, Outcome.DONE, Outcome.UNDELIVERED, Outcome.MISSED])
+@pytest.mark.parametrize(
+    ("first", "graver", "step"),
+    [
+        (CANARY, SILENT, Do(Rung.RESPAWN_HOST)),
+        (CANARY, MUTE, Do(Rung.RELAUNCH_CHROMIUM)),
+        (CANARY, ILL, Do(Rung.RELOAD_PAGE)),
+        (OUTAGE, MUTE, Do(Rung.RELAUNCH_CHROMIUM)),  # although an outage by itself asks for no more than a nudge
+        (ILL, CRASH, Do(Rung.RELAUNCH_CHROMIUM)),
+        (ILL, GONE, Do(Rung.RESPAWN_HOST, done=True)),
+        (SILENT, MUTE, Do(Rung.RELAUNCH_CHROMIUM)),
+    ],
+)
+def test_a_graver_finding_ends_a_lighter_rung_at_once(first: Finding, graver: Finding, step: Do, outcome: Outcome) -> None:
+    ladder, _ = advance(Ladder(), now=0, finding=first, back=False)
+    _, steps = advance(ladder, now=0.5, finding=graver, back=False, outcome=outcome)
+    assert steps == [step]
+
+
+def test_a_page_that_is_loaded_anew_may_be_mute_for_some_seconds() -> None:
+    ladder, _ = advance(Ladder(), now=0, finding=ILL, back=False)
+    assert advance(ladder, now=LOADS - 1, finding=MUTE, back=False) == (ladder, [])
+    assert advance(ladder, now=LOADS, finding=MUTE, back=False)[1] == [Do(Rung.RELAUNCH_CHROMIUM)]
+
+
+def test_no_lighter_and_no_equal_finding_ends_a_rung() -> None:
+    for first, other in [(MUTE, ILL), (MUTE, CRASH), (MUTE, SILENT), (ILL, CANARY), (SILENT, ILL), (CANARY, OUTAGE), (CANARY, REFUSED)]:
+        ladder, _ = advance(Ladder(), now=0, finding=first, back=False)
+        assert advance(ladder, now=0.5, finding=other, back=False, outcome=Outcome.UNDER_WAY) == (ladder, [])
+
+
+def test_a_rung_under_way_is_no_success_however_healthy_the_session_is() -> None:
+    ladder, _ = advance(Ladder(), now=0, finding=None, back=True, request=Request(Rung.NUDGE, 42))
+    assert advance(ladder, now=1, finding=None, back=True, outcome=Outcome.UNDER_WAY) == (ladder, [])
+    assert advance(ladder, now=2, finding=None, back=True, outcome=Outcome.DONE)[1] == [Close("succeeded", None)]
+
+
+def test_a_rung_that_the_database_kept_from_the_host_is_tried_again_and_nobody_is_killed() -> None:
+    ladder, now = advance(Ladder(), now=0, finding=CANARY, back=False)[0], 0.0
+    while now <= LONGEST - PATIENCE[Rung.NUDGE]:
+        now += PATIENCE[Rung.NUDGE]
+        ladder, steps = advance(ladder, now=now, finding=CANARY, back=False, outcome=Outcome.UNDELIVERED)
+        assert steps == [Do(Rung.NUDGE, again=True)]
+    _, steps = advance(ladder, now=LONGEST + 1, finding=CANARY, back=False, outcome=Outcome.UNDELIVERED)
+    assert [type(step) for step in steps] == [Close]
+    _, steps = advance(ladder, now=now + 1, finding=None, back=True, outcome=Outcome.UNDELIVERED)
+    assert steps == [Close("succeeded", None)], "it healed without"
 
 
 @pytest.mark.parametrize(
@@ -186,7 +250,13 @@ def test_a_request_does_not_wait_for_the_end_of_quarantine() -> None:
 def test_an_operator_who_stops_the_session_ends_the_recovery() -> None:
     ladder, _ = advance(Ladder(), now=0, finding=MUTE, back=False)
     ladder, steps = advance(ladder, now=1, finding=None, back=False, hands_off=True)
-    assert steps == [Close("failed", "the operator stopped the session meanwhile")]
+    assert steps == [Close("failed", STOPPED)]
+    assert ladder == Ladder()
+
+
+def test_a_recovery_that_is_asked_for_on_a_stopped_session_ends_before_any_rung() -> None:
+    ladder, steps = advance(Ladder(), now=0, finding=None, back=False, hands_off=True, request=Request(Rung.NUDGE, 42))
+    assert steps == [Open("requested", Rung.NUDGE, 42), Close("failed", STOPPED)]
     assert ladder == Ladder()
 
 
@@ -198,7 +268,7 @@ def test_a_recovery_without_good_or_bad_evidence_ends_some_time() -> None:
 
 
 EXITED = Finding("chromium_exited", Rung.RELAUNCH_CHROMIUM, ended=True)
-Moment = tuple[float, Finding | None, bool, bool, bool, Request | None]
+Moment = tuple[float, Finding | None, bool, bool, Outcome, Request | None]
 findings = st.sampled_from([None, MUTE, ILL, CANARY, SILENT, OUTAGE, REFUSED, EXITED])
 moments = st.lists(
     st.tuples(
@@ -206,7 +276,7 @@ moments = st.lists(
         findings,
         st.booleans(),
         st.booleans(),
-        st.booleans(),
+        st.sampled_from(Outcome),
         st.one_of(st.none(), st.builds(Request, st.sampled_from([None, *list(Rung)[:-1]]), st.integers(1, 9))),
     ),
     max_size=60,
@@ -217,9 +287,9 @@ moments = st.lists(
 @given(moments)
 def test_one_recovery_at_a_time_each_opened_and_closed_once(story: list[Moment]) -> None:
     ladder, now, is_open = Ladder(), 0.0, False
-    for seconds, finding, back, hands_off, missed, request in story:
+    for seconds, finding, back, hands_off, outcome, request in story:
         now += seconds
-        ladder, steps = advance(ladder, now=now, finding=finding, back=back, hands_off=hands_off, missed=missed, request=request)
+        ladder, steps = advance(ladder, now=now, finding=finding, back=back, hands_off=hands_off, outcome=outcome, request=request)
         for step in steps:
             match step:
                 case Open():
@@ -244,8 +314,8 @@ def test_one_recovery_at_a_time_each_opened_and_closed_once(story: list[Moment])
 @given(moments)
 def test_it_never_gives_up(story: list[Moment]) -> None:
     ladder, now = Ladder(), 0.0
-    for seconds, finding, back, hands_off, missed, request in story:
+    for seconds, finding, back, hands_off, outcome, request in story:
         now += seconds
-        ladder, _ = advance(ladder, now=now, finding=finding, back=back, hands_off=hands_off, missed=missed, request=request)
+        ladder, _ = advance(ladder, now=now, finding=finding, back=back, hands_off=hands_off, outcome=outcome, request=request)
     _, steps = run(MUTE, LONGEST + BACKOFF_MAX + 2, ladder, now)
     assert rungs(steps) or (ladder.attempt is not None and any(isinstance(s, Close) for s in steps))

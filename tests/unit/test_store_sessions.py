@@ -121,10 +121,39 @@ def test_one_recovery_runs_at_a_time_for_each_session(rig):
     assert recoveries.running(rig.conn, "second") is not None
 
 
-def test_a_recovery_that_ran_when_the_watchdog_starts_was_interrupted(rig):
-    id_ = rig.do(recoveries.open_, session="default", cause="api", strategy="nudge", by="api", now=rig.now)
-    assert rig.do(recoveries.interrupt_open, rig.now) == 1
-    assert recoveries.get(rig.conn, id_).status == "interrupted"
-    assert kinds(rig, "recovery") == ["recovery.running", "recovery.interrupted"]
-    assert [r.id for r in recoveries.list_(rig.conn, session="default")] == [id_]
-    assert recoveries.list_(rig.conn, before=id_) == []
+def requested(rig, **given):
+    """A recovery as the API opens it, with its command; (recovery, command)."""
+    id_ = rig.do(recoveries.open_, session="default", cause="requested", strategy=None, by="api", now=rig.now)
+    ask = {"session": "default", "target": "watchdog", "kind": "recover", "now": rig.now, "deadline": rig.now + 30} | given
+    return id_, rig.do(commands.ask, **ask, args={"recovery": id_, "strategy": None})
+
+
+def test_whoever_answers_a_recover_command_with_an_error_closes_its_recovery(rig):
+    refused, command = requested(rig)
+    assert rig.do(commands.answer, id=command, error="no such session", now=rig.now)
+    assert (recoveries.get(rig.conn, refused).status, recoveries.get(rig.conn, refused).detail) == ("failed", "not begun: no such session")
+    late, command = requested(rig)
+    assert rig.do(commands.take, target="watchdog", now=rig.now + 31) == []
+    assert "in time" in recoveries.get(rig.conn, late).detail
+    alone, command = requested(rig)
+    assert rig.do(commands.expire, now=rig.now + 29) == 0
+    assert rig.do(commands.expire, now=rig.now + 31) == 1, "no watchdog was there to take it"
+    assert (recoveries.get(rig.conn, alone).status, commands.get(rig.conn, command).error) == ("failed", "deadline")
+    begun, command = requested(rig)
+    assert rig.do(commands.answer, id=command, result={}, now=rig.now)
+    assert recoveries.get(rig.conn, begun).status == "running"
+
+
+def test_a_new_watchdog_closes_what_the_last_one_ran_and_takes_what_still_waits(rig):
+    taken, command = requested(rig)
+    rig.do(commands.take, target="watchdog", now=rig.now)
+    assert rig.do(commands.interrupt, target="watchdog", now=rig.now) == 1
+    assert recoveries.get(rig.conn, taken).status == "failed" and commands.get(rig.conn, command).error.startswith("interrupted: ")
+    own = rig.do(recoveries.open_, session="other", cause="host_silent", strategy=None, by="watchdog", now=rig.now)
+    waits, _ = requested(rig)
+    assert rig.do(commands.close_unrun_recoveries, run={own}, detail="x", now=rig.now) == []
+    assert rig.do(commands.close_unrun_recoveries, run=(), detail="the watchdog was restarted meanwhile", now=rig.now) == [own]
+    assert (recoveries.get(rig.conn, own).status, recoveries.get(rig.conn, waits).status) == ("interrupted", "running")
+    assert kinds(rig, "recovery")[-1] == "recovery.interrupted"
+    assert [r.id for r in recoveries.list_(rig.conn, session="default")] == [waits, taken]
+    assert [r.id for r in recoveries.list_(rig.conn, session="default", before=waits)] == [taken]
