@@ -29,20 +29,26 @@ class State(enum.StrEnum):
     LOGGED_OUT = "logged_out"  #: the phone unlinked us; the queue is held until someone links again
 
 
-_LINKED = {State.SYNCING, State.READY, State.DEGRADED, State.RECOVERING}
-#: old state → states that may follow. Any state may stop, and any may start anew: a host that
-#: comes up knows nothing of what its predecessor saw (crash-only).
+#: What the page of a living session may say: of one that is linked, and of one that is not or no longer.
+_LINKED = {State.SYNCING, State.READY}
+_UNLINKED = {State.AWAITING_SCAN, State.AWAITING_PASSKEY, State.LOGGED_OUT}
+#: What the watchdog calls a session that it works on, or has given up for a while.
+IN_CARE = frozenset({State.RECOVERING, State.QUARANTINED})
+_SEEN = frozenset(_LINKED | _UNLINKED | IN_CARE)
+#: old state → states that may follow; every state may also be stopped or started anew, as a host that comes up knows nothing
+#: of what its predecessor saw (crash-only). A page can be in any situation when a host first sees it (a phone that scans within
+#: a second, a passkey asked for while the host was being restarted), so what it says may follow whatever was known before.
 TRANSITIONS: dict[State, frozenset[State]] = {
-    State.STOPPED: frozenset({State.STARTING}),
-    State.STARTING: frozenset({State.AWAITING_SCAN, State.SYNCING, State.READY, State.RECOVERING, State.QUARANTINED, State.LOGGED_OUT}),
-    State.AWAITING_SCAN: frozenset({State.AWAITING_PASSKEY, State.SYNCING, State.READY, State.RECOVERING}),
-    State.AWAITING_PASSKEY: frozenset({State.SYNCING, State.AWAITING_SCAN, State.READY}),
-    State.SYNCING: frozenset({State.READY, State.DEGRADED, State.RECOVERING, State.LOGGED_OUT, State.AWAITING_SCAN}),
-    State.READY: frozenset({State.DEGRADED, State.RECOVERING, State.SYNCING, State.LOGGED_OUT, State.AWAITING_SCAN}),
-    State.DEGRADED: frozenset({State.READY, State.RECOVERING, State.SYNCING, State.LOGGED_OUT, State.AWAITING_SCAN}),
-    State.RECOVERING: frozenset({State.STARTING, State.QUARANTINED, State.READY, State.SYNCING, State.AWAITING_SCAN, State.LOGGED_OUT}),
-    State.QUARANTINED: frozenset({State.RECOVERING, State.READY, State.SYNCING, State.AWAITING_SCAN}),
-    State.LOGGED_OUT: frozenset({State.AWAITING_SCAN}),
+    State.STOPPED: IN_CARE,  # what its page says counts once a host has started anew
+    State.STARTING: _SEEN,
+    State.AWAITING_SCAN: _SEEN,
+    State.AWAITING_PASSKEY: _SEEN,
+    State.LOGGED_OUT: _SEEN,
+    State.SYNCING: _SEEN | {State.DEGRADED},
+    State.READY: _SEEN | {State.DEGRADED},
+    State.DEGRADED: _SEEN,
+    State.RECOVERING: _SEEN | {State.DEGRADED},  # a recovery that failed
+    State.QUARANTINED: _SEEN | {State.DEGRADED},
 }
 
 

@@ -38,6 +38,10 @@ COUNTERS = {
     "session_seconds_total": (("session",), "Seconds that a session was watched."),
     "outcome_unknown_total": (("session",), "Messages given up because nobody can know whether they were sent."),
     "restrictions_total": (("session",), "Times that WhatsApp limited the account."),
+    "session_transitions_refused_total": (
+        ("session", "from", "to"),
+        "Changes of a session's state that its state machine refused: bugs.",
+    ),
     "illegal_transitions_total": ((), "Transitions that the state machine refused: bugs."),
 }
 HISTOGRAMS = {

@@ -28,6 +28,7 @@ class Keeper:
     def __init__(self, settings: Settings, standing: Standing, records: Records) -> None:
         self._settings, self._standing, self._records = settings, standing, records
         self._seen: SessionRow | None = None
+        self._refused: tuple[State, State] | None = None  # a change that was refused: not asked for again each second
 
     async def run(self) -> None:
         """For ever. Raises Fenced."""
@@ -38,7 +39,9 @@ class Keeper:
     def has_work(self, row: SessionRow) -> bool:
         """Whether a look would change anything, now that the session's row is this."""
         link = self._link(self._standing.report)
-        return row != self._seen or (link is not None and link != self._standing.link) or self._wanted(row) is not row.state
+        wanted = self._wanted(row)
+        turns = wanted is not row.state and (row.state, wanted) != self._refused
+        return row != self._seen or (link is not None and link != self._standing.link) or turns
 
     async def _look(self) -> None:
         s = self._standing
@@ -70,7 +73,7 @@ class Keeper:
     async def _turn(self, row: SessionRow) -> None:
         s, wanted = self._standing, self._wanted(row)
         s.state = row.state
-        if wanted is row.state:
+        if wanted is row.state or (row.state, wanted) == self._refused:
             return
         detail = s.detail
 
@@ -82,6 +85,7 @@ class Keeper:
         await self._records.surely(op)
         after = await self._records.read(lambda conn: sessions.get(conn, s.session))
         assert after is not None
+        self._refused = (row.state, wanted) if after.state is row.state else None
         if after.state is not row.state:
             log.info("The session's state changed", session=s.session, old=row.state.value, new=after.state.value)
         if wanted is State.LOGGED_OUT:

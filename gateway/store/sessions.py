@@ -9,11 +9,15 @@ import sqlite3
 from dataclasses import dataclass
 from typing import Literal
 
+import structlog
+
 from gateway.pauses import doubling
 from gateway.session import State, allowed
 from gateway.store import counters, events, holds
 from gateway.store.errors import Fenced as Fenced
 from gateway.store.errors import NotFound
+
+log = structlog.get_logger()
 
 #: WhatsApp restricts and does not say for how long: seconds until one message tries it out; they double each time, up to the second.
 RESTRICTION_GUESS, RESTRICTION_MOST = 60.0, 3600.0
@@ -92,7 +96,7 @@ def all_(conn: sqlite3.Connection) -> list[SessionRow]:
 def set_state(conn: sqlite3.Connection, fence: Fence, *, state: State, now: float, detail: str | None = None) -> bool:
     """Move to `state`, guarded by the old one. Returns False if it is there already (the detail is renewed) or may not follow.
 
-    Raises Fenced.
+    What may not follow is counted and logged. Raises Fenced.
     """
     check(conn, fence)
     return _move(conn, fence.session, state, now, detail)
@@ -112,6 +116,8 @@ def _move(conn: sqlite3.Connection, name: str, state: State, now: float, detail:
         conn.execute("UPDATE session SET detail = ? WHERE name = ?", (detail, name))
         return False
     if not allowed(old, state):
+        counters.bump(conn, "session_transitions_refused_total", {"session": name, "from": old.value, "to": state.value})
+        log.error("A session's change of state was refused: a fault of the gateway", session=name, old=old.value, refused=state.value)
         return False
     conn.execute(
         "UPDATE session SET state = ?, state_since = ?, detail = ? WHERE name = ? AND state = ?",

@@ -248,8 +248,8 @@ def _fail(ladder: Ladder, now: float, cause: str, detail: str) -> tuple[Ladder, 
     failures = ladder.failures + 1
     until = now + doubling(failures, first=BACKOFF, largest=BACKOFF_MAX)
     a = ladder.attempt
-    grave = a is None or Rung.RESPAWN_BOTH in a.tried
+    grave = ladder.quarantined or a is None or Rung.RESPAWN_BOTH in a.tried
     steps: list[Step] = [Close("failed", detail)]
     if grave:
         steps.append(Quarantine(until, cause))
-    return Ladder(None, failures, until, ladder.quarantined or grave), steps
+    return Ladder(None, failures, until, grave), steps

@@ -12,7 +12,7 @@ import structlog
 
 from gateway import beat
 from gateway.beat import boot_time
-from gateway.session import Evidence, State, complaints
+from gateway.session import IN_CARE, Evidence, State, complaints
 from gateway.settings import Settings
 from gateway.slot import read_launch, stopped, sweep
 from gateway.store import sessions
@@ -116,7 +116,7 @@ class SlotWatch:
         if self._ladder.attempt is not None and request is not None:
             self._adopt(request)
             request = None
-        quarantined = self._ladder.quarantined
+        cared_for = self._ladder.attempt is not None or self._ladder.quarantined
         self._ladder, steps = advance(
             self._ladder,
             now=now,
@@ -130,7 +130,7 @@ class SlotWatch:
         self._at_rest = finding is None and not steps and self._ladder == Ladder() and not facts.hands_off
         for step in steps:
             self._take(step, facts)
-        if quarantined and not self._ladder.quarantined and not steps:
+        if cared_for and self._ladder.attempt is None and not self._ladder.quarantined and not facts.hands_off:
             self._hand_back(facts)
 
     def _nothing_new(self, found: beat.Beat | None, programs: dict[str, Program], now: float) -> bool:
@@ -256,13 +256,13 @@ class SlotWatch:
                 self._carry_out(rung, done, f)
             case Close(status, detail):
                 self._rungs.end()
-                self._close(status, detail, f)
+                self._close(status, detail)
             case Quarantine(until, cause):
                 wait = round(until - f.now)
                 log.error("Session quarantined", session=self.session, cause=cause, seconds=wait, reason=f.refused, alert=True)
                 self._force(State.QUARANTINED, f.refused or cause)
 
-    def _close(self, status: str, detail: str | None, f: Facts) -> None:
+    def _close(self, status: str, detail: str | None) -> None:
         assert self._row is not None
         self._records.closed(self._row, "succeeded" if status == "succeeded" else "failed", detail, time.time())
         self._row = None
@@ -270,18 +270,19 @@ class SlotWatch:
             log.info("Session recovery completed successfully", session=self.session)
         else:
             log.error("Session recovery failed", session=self.session, reason=detail)
-        if not f.hands_off:
-            self._hand_back(f)
 
     def _hand_back(self, f: Facts) -> None:
         """What we called recovering or quarantined is the host's again: its state, which it may not write anew by itself."""
-        if f.evidence is None:
+        e = f.evidence
+        if e is None:
             return
-        at, session, state = time.time(), self.session, f.evidence.state
+        at, session, state = time.time(), self.session, e.state
+        if state in IN_CARE:  # the host only repeats what we called it, until its page is well
+            state = State.STARTING if e.account is None else State.DEGRADED
 
         def op(conn: sqlite3.Connection) -> None:
             row = sessions.get(conn, session)
-            if row is not None and row.state in (State.RECOVERING, State.QUARANTINED):
+            if row is not None and row.state in IN_CARE:
                 sessions.force_state(conn, name=session, state=state, now=at)
 
         self._records.note(op, "api", self.host)

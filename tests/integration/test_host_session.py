@@ -91,6 +91,14 @@ async def test_an_account_that_must_confirm_by_passkey(rig: HostRig) -> None:
     await until("a QR code is on show", rig._on_show)
     await rig.control("scan")
     await state(rig, "awaiting_passkey")
+    await rig.kill_host()
+    await rig.start_host()
+
+    async def seen_anew() -> bool:
+        e = rig.evidence()
+        return e is not None and e.epoch > 1 and e.state == "awaiting_passkey"
+
+    await until("the next host says the same: a page that were only starting would be reloaded", seen_anew)
 
 
 async def test_an_outage_kills_nothing_and_loses_nothing(rig: HostRig) -> None:

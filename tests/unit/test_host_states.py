@@ -10,7 +10,7 @@ import pytest
 
 from gateway.browser.bridge import Report
 from gateway.browser.states import decide
-from gateway.session import State
+from gateway.session import IN_CARE, State, allowed
 
 WELL = Report(
     generation="g", version="v", epoch=1, attachment=1, url="", loaded=True, library="4.6.0", ready=True, authenticated=True,
@@ -38,6 +38,14 @@ def turn(previous: State, report: Report | None, **given: Any) -> State:
         (State.LOGGED_OUT, QR, {"had_account": False}, State.AWAITING_SCAN),
         (State.AWAITING_SCAN, replace(QR, qr=False, mode=None), {"had_account": False}, State.AWAITING_SCAN),
         (State.AWAITING_SCAN, replace(QR, passkey=True), {"had_account": False}, State.AWAITING_PASSKEY),
+        (State.STARTING, replace(QR, passkey=True), {"had_account": False}, State.AWAITING_PASSKEY),  # after a host's restart
+        (State.LOGGED_OUT, replace(QR, passkey=True), {"had_account": False}, State.AWAITING_PASSKEY),  # a quick scan
+        (State.QUARANTINED, replace(QR, passkey=True), {"had_account": False}, State.AWAITING_PASSKEY),
+        (State.READY, replace(QR, passkey=True), {}, State.LOGGED_OUT),  # the login is lost, whatever else the page shows
+        (State.AWAITING_PASSKEY, replace(QR, qr=False, mode=None), {"had_account": False}, State.AWAITING_PASSKEY),
+        (State.STOPPED, WELL, {}, State.STARTING),
+        (State.STOPPED, None, {}, State.STARTING),
+        (State.LOGGED_OUT, WELL, {}, State.READY),
         (State.STARTING, replace(WELL, mode="SYNCING"), {}, State.SYNCING),
         (State.SYNCING, WELL, {"reconciled": False}, State.SYNCING),
         (State.SYNCING, WELL, {"linked": False}, State.SYNCING),
@@ -65,3 +73,33 @@ def test_ready_only_if_everything_is_well() -> None:
         well = ready and canary is None and (mode, info, socket) == ("MAIN", "NORMAL", "CONNECTED") and linked and reconciled
         if state is State.READY:
             assert well and answers
+
+
+def test_no_state_that_a_page_asks_for_is_refused() -> None:
+    """The product of all states and all that a page may say: what decide() answers, the table of transitions allows."""
+    reports: list[Report | None] = [None]
+    for authenticated, ready, qr, passkey, mode, socket, canary in itertools.product(
+        [True, False], [True, False], [True, False], [True, False], [None, "QR", "SYNCING", "MAIN", "OFFLINE", "CONFLICT"],
+        ["CONNECTED", "TIMEOUT"], [None, "x"],
+    ):  # fmt: skip
+        said = {"authenticated": authenticated, "ready": ready, "qr": qr, "passkey": passkey, "mode": mode, "socket": socket}
+        reports.append(replace(WELL, **said, canary=canary))
+    refused = set()
+    for previous, report, answers, linked, reconciled, had_account in itertools.product(State, reports, *[[True, False]] * 4):
+        wanted = decide(previous, report, answers=answers, linked=linked, reconciled=reconciled, had_account=had_account)
+        if wanted is not previous and not allowed(previous, wanted):
+            refused.add((previous.value, wanted.value))
+    assert refused == set()
+
+
+def test_no_state_that_the_watchdog_gives_is_refused() -> None:
+    assert [(old, new) for old in State for new in (*IN_CARE, State.STOPPED) if old is not new and not allowed(old, new)] == []
+    handed_back = set(State) - IN_CARE - {State.STOPPED}
+    assert [(old, new) for old in IN_CARE for new in handed_back if not allowed(old, new)] == []
+
+
+def test_from_each_state_a_page_that_is_well_leads_to_ready() -> None:
+    for state in State:
+        for _ in range(2):
+            state = turn(state, WELL)
+        assert state is State.READY

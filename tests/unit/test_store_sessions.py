@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from structlog.testing import capture_logs
 from store_rig import ME, Rig
 
 from gateway.session import State as S
@@ -31,7 +32,16 @@ def test_each_host_raises_the_epoch_and_fences_its_predecessor_off(rig):
 
 
 def test_a_state_that_may_not_follow_is_refused_and_one_that_is_there_already_is_no_event(rig):
-    assert not rig.do(sessions.set_state, rig.fence, state=S.AWAITING_PASSKEY, now=rig.now)
+    rig.do(sessions.force_state, name="default", state=S.STOPPED, now=rig.now)
+    before = kinds(rig, "session")
+    with capture_logs() as logs:
+        assert not rig.do(sessions.set_state, rig.fence, state=S.READY, now=rig.now)
+    assert kinds(rig, "session") == before
+    assert [(one["log_level"], one["old"], one["refused"]) for one in logs] == [("error", "stopped", "ready")]
+    labels = {"session": "default", "from": "stopped", "to": "ready"}
+    assert counters.value(rig.conn, "session_transitions_refused_total", labels) == 1
+    for state in (S.STARTING, S.READY):
+        rig.do(sessions.set_state, rig.fence, state=state, now=rig.now)
     before = kinds(rig, "session")
     assert not rig.do(sessions.set_state, rig.fence, state=S.READY, detail="still", now=rig.now)
     assert kinds(rig, "session") == before
