@@ -58,6 +58,39 @@ def fitting(text: str | None, size: int) -> str | None:
     return text
 
 
+class Stalls:
+    """Notices that this process itself stood still: stopped, frozen with its container, suspended with the machine, or starved.
+
+    After such a gap the others' signs of life look old, and deadlines look passed, through no fault of theirs. A process that
+    judges others calls look() each time before it does, and counts no time before `woke_at` (boot clock; -inf at first).
+    `gap` is the number of seconds between two looks from which on it counts as one.
+    """
+
+    def __init__(self, gap: float) -> None:
+        self._gap, self._last = gap, float("inf")
+        self.woke_at = float("-inf")
+
+    def look(self, now: float) -> None:
+        """We run at this moment (boot clock)."""
+        if now - self._last > self._gap:
+            self.woke_at = now
+        self._last = now
+
+
+class RunningDeadline:
+    """`seconds` of this process's own running: of the time between two questions at most `step` seconds count."""
+
+    def __init__(self, seconds: float, step: float = 1.0) -> None:
+        self._left, self._step, self._last = seconds, step, boot_time()
+
+    def passed(self) -> bool:
+        """Ask it more often than each `step` seconds."""
+        now = boot_time()
+        self._left -= min(now - self._last, self._step)
+        self._last = now
+        return self._left <= 0
+
+
 @cache
 def boot_id() -> str:
     """The kernel's id of this boot; a beat of another boot is none."""
@@ -112,8 +145,8 @@ class Birth:
         self._thread.start()
 
     def _beat(self, heart: Heart) -> None:
-        until = boot_time() + START
-        while boot_time() < until and not self._over.is_set():
+        deadline = RunningDeadline(START, 2 * INTERVAL)
+        while not deadline.passed() and not self._over.is_set():
             heart.beat()
             self._over.wait(INTERVAL)
         heart.close()

@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from gateway.beat import boot_id, boot_time
+from gateway.beat import RunningDeadline, boot_id, boot_time
 from gateway.sealed import small_file
 
 #: Environment of Chromium, and of nothing else: `<real path of the data directory>:<session>`.
@@ -127,15 +127,16 @@ def sweep(data: Path, session: str, executable: Path | None = None, deadline: fl
     Looks again until a look finds none, as a dying zygote may still have forked. Raises TimeoutError
     with a sentence if some are still there after `deadline` seconds (a process stuck in the kernel).
     """
-    until = boot_time() + deadline
+    patience = RunningDeadline(deadline)
     killed: set[int] = set()
     while pids := chromium_processes(data, session, executable):
-        if boot_time() > until:
+        if patience.passed():
             raise TimeoutError(f"Chromium's processes {pids} of session {session} do not end after SIGKILL")
         killed.update(pids)
         for fd in _kill(pids):
             # a process that vanished between look and kill has no fd
-            select.select([fd], [], [], max(0.0, until - boot_time()))
+            while not select.select([fd], [], [], 0.5)[0] and not patience.passed():
+                pass
             os.close(fd)
     return len(killed)
 

@@ -25,7 +25,7 @@ from gateway.browser.page import Broken, Gone, Late, Page, PageError
 from gateway.browser.scripts import Scripts
 from gateway.browser.standing import Standing
 from gateway.browser.translate import for_log
-from gateway.session import State
+from gateway.session import ROUND_TRIP, State
 from gateway.settings import Settings
 from gateway.store.sessions import Fenced
 
@@ -35,6 +35,8 @@ log = structlog.get_logger()
 LOOK = 0.03
 #: Seconds between two probes: of a page at work, and of one on its way up.
 PROBE, PROBE_EARLY = 1.0, 0.15
+#: Seconds by which a deadline may be noticed late before that is a stop of our own.
+STALL = 2.0
 #: Seconds before WhatsApp Web is opened again: after an error page (its server is out of reach), and while it may still be loading.
 REOPEN, REOPEN_LATE = 3.0, 30.0
 #: Seconds between two measurements of memory: a cheap one, and PSS.
@@ -143,6 +145,8 @@ class Attendant:
         try:
             report = await bridge.probe()
         except Late:
+            if boot_time() - s.asked_at > ROUND_TRIP + STALL:
+                return True  # we stood still ourselves: it says nothing about the page
             s.missed += 1
             log.warning("The page missed a round trip", session=s.session, missed=s.missed)
             s.stir()

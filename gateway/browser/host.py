@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import functools
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -72,10 +72,15 @@ async def host(settings: Settings, session: str, begun: float, stop: asyncio.Eve
     from gateway.browser.standing import Standing
 
     standing = Standing(session=session, epoch=0, since=begun, pacer=_pacer(settings))
+
+    def facts() -> dict[str, Any]:
+        standing.stalls.look(boot_time())
+        return {"evidence": standing.evidence().as_dict()}
+
     try:
         async with asyncio.TaskGroup() as group:
             beat = settings.beat(f"browser-{session}")
-            group.create_task(process.keep_beating(beat, lambda: {"evidence": standing.evidence().as_dict()}))
+            group.create_task(process.keep_beating(beat, facts))
             group.create_task(_until(stop))
             group.create_task(_serve(settings, standing))
     except* _Stopped:

@@ -79,8 +79,9 @@ class Lookout:
 
         s.oldest_unacked_at, s.given_up = _boot(waiting.oldest, now), waiting.given_up
         s.last_ack_at = max((at for at in (s.last_ack_at, _boot(waiting.last_ack_at, now)) if at is not None), default=None)
-        if not waiting.count:
-            return
+        s.stalls.look(boot_time())
+        if not waiting.count or boot_time() - s.stalls.woke_at <= self._settings.send_timeout:
+            return  # after a suspend each hand-over has its time anew: the line has to be opened again, and then the page resends
         late = await self._records.once(op)
         if late is None:
             return

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from dataclasses import asdict, dataclass, field
 
-from gateway.beat import boot_time, fitting
+from gateway.beat import SILENT, Stalls, boot_time, fitting
 from gateway.browser.bridge import Bridge, Report
 from gateway.pacing import Pacer
 from gateway.session import FRESH, ROUND_TRIP, Evidence, State
@@ -15,6 +15,8 @@ from gateway.session import FRESH, ROUND_TRIP, Evidence, State
 SENTENCE, HEADING, WORD = 600, 240, 64
 #: Dialogs that it names at most.
 DIALOGS = 2
+#: Seconds between two looks at our own clock from which on we stood still: a watchdog that ran would have killed us.
+STALL = SILENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,7 @@ class Standing:
     pacer: Pacer
     bridge: Bridge | None = None  #: of the page that we are attached to
     chromium_pid: int | None = None
+    stalls: Stalls = field(default_factory=lambda: Stalls(STALL))  #: of this host, stopped with its machine or container
     report: Report | None = None  #: the last answer of this connection
     state: State = State.STARTING  #: as committed
     link: Link | None = None
@@ -115,8 +118,8 @@ class Standing:
     def evidence(self) -> Evidence:
         r, page = self.report, self.bridge.page if self.bridge else None
         oldest = self.oldest_unacked_at
-        if oldest is not None and self.steady_at is not None:
-            oldest = max(oldest, self.steady_at)
+        if oldest is not None:
+            oldest = max(oldest, self.steady_at or oldest, self.stalls.woke_at)
         return Evidence(
             session=self.session, state=self.state, epoch=self.epoch, since=self.since,
             connected=page is not None and not page.lost.done(), chromium_pid=self.chromium_pid,

@@ -76,6 +76,7 @@ class Facts:
     desired_down: bool = False  #: the operator stopped the session
     send_timeout: float = 120.0
     memory_limit: int = 0  #: bytes; 0 = none
+    woke_at: float = float("-inf")  #: when the watchdog ran again after it stood still: no time before counts as anybody's
     room: bool = True  #: the disk has room for a page to work
 
     @property
@@ -108,15 +109,17 @@ def _on_a_full_disk(found: Finding | None) -> Finding | None:
     return replace(found, ceiling=Rung.RESPAWN_HOST)
 
 
-def _runs(program: Program | None, now: float, start: float) -> bool:
+def _runs(f: Facts, program: Program | None, start: float) -> bool:
     """Whether the program has been up longer than its start deadline; what is on its way up is supervisord's business."""
-    return program is not None and program.pid is not None and program.since is not None and now - program.since >= start
+    if program is None or program.pid is None or program.since is None:
+        return False
+    return f.now - max(program.since, f.woke_at) >= start
 
 
 def _host(f: Facts) -> Finding | None:
     if f.host is not None and f.host.state in KEEPS_ENDING:
         return Finding("host_keeps_ending", Rung.RESPAWN_HOST, ended=True)
-    if not _runs(f.host, f.now, HOST_START):
+    if not _runs(f, f.host, HOST_START):
         return None
     if f.beat_at is None and not f.room:
         return None  # it waits for the room that its beat file needs, and says so
@@ -135,9 +138,9 @@ def _chromium(f: Facts) -> Finding | None:
     if e.crashed:
         return Finding("page_crashed", Rung.RELAUNCH_CHROMIUM, certain=True)
     answered = e.answered_at is not None and e.answered_at > f.chromium.since
-    if f.chromium_stopped and (e.missed or not e.connected) and (answered or _runs(f.chromium, f.now, FRESH)):
+    if f.chromium_stopped and (e.missed or not e.connected) and (answered or _runs(f, f.chromium, FRESH)):
         return Finding("chromium_stopped", Rung.RELAUNCH_CHROMIUM, certain=True)
-    if not answered and not _runs(f.chromium, f.now, CHROMIUM_START):
+    if not answered and not _runs(f, f.chromium, CHROMIUM_START):
         return None  # its start deadline runs until the first round trip; one that stands still is not starting
     if e.missed >= 2 or (e.asked_at is not None and f.seen_at - e.asked_at > 2 * ROUND_TRIP):
         return Finding("page_unresponsive", Rung.RELAUNCH_CHROMIUM)
@@ -145,11 +148,11 @@ def _chromium(f: Facts) -> Finding | None:
         return None  # it has no epoch yet: it waits for the database, and no kill would unlock that
     if not e.connected:
         # a host that lives and cannot connect for as long as both were allowed to start
-        late = f.seen_at - e.since > CHROMIUM_START and (e.answered_at is None or f.seen_at - e.answered_at > CHROMIUM_START)
+        late = f.seen_at - max(e.since, e.answered_at or 0.0, f.woke_at) > CHROMIUM_START
         return Finding("host_cannot_connect", Rung.RESPAWN_BOTH) if late else None
     if e.answered_at is not None and f.seen_at - e.answered_at > FRESH:
         return Finding("page_unresponsive", Rung.RELAUNCH_CHROMIUM)
-    if e.answered_at is None and f.seen_at - e.since > CHROMIUM_START:
+    if e.answered_at is None and f.seen_at - max(e.since, f.woke_at) > CHROMIUM_START:
         return Finding("page_never_answered", Rung.RELAUNCH_CHROMIUM)
     if f.memory_limit and e.memory_bytes and e.memory_bytes > f.memory_limit:
         urgent = e.memory_bytes > MEMORY_URGENT * f.memory_limit
@@ -176,7 +179,7 @@ def _page(f: Facts, e: Evidence) -> Finding | None:
         return Finding("canary", Rung.NUDGE)
     if ill(e, f.seen_at, f.send_timeout) and e.stream_mode != CONFLICT:  # the host takes over again; no kill would end that window
         return Finding("unacked", Rung.RELOAD_PAGE)
-    progressed = max(e.since, e.progressed_at or 0.0)
+    progressed = max(e.since, e.progressed_at or 0.0, f.woke_at)
     if (e.state in (State.STARTING, State.SYNCING) or not synced) and f.seen_at - progressed > STALLED:
         # with the socket up the page has no excuse; without, it may be the network: a reload kills nothing
         ceiling = Rung.QUARANTINE if e.socket == "CONNECTED" else Rung.RELOAD_PAGE

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import structlog
 
 from gateway import beat
+from gateway.beat import boot_time
 from gateway.settings import Settings
 from gateway.slot import stopped
 from gateway.supervision import Fault, Program, Supervisor, Unreachable
@@ -15,6 +16,8 @@ from gateway.watchdog.locks import write_lock_holder
 
 #: Tries, and seconds between them, while supervisord does not answer.
 TRIES, PAUSE = 5, 1.0
+#: Seconds that a sleep may take longer before it counts as a stop of our own.
+GAP = 2.0
 #: Seconds after a lock holder's death before others are judged: a silence that it caused ends by then.
 AFTER_HOLDER = 2.0
 
@@ -39,7 +42,10 @@ class Killer:
         if holder is not None and holder.name != program.name:
             log.warning("The database's write lock is held by a process that does not move", process=holder.name, pid=holder.pid)
             await self._kill(holder)
+            slept_at = boot_time()
             await asyncio.sleep(AFTER_HOLDER)
+            if boot_time() - slept_at > AFTER_HOLDER + GAP:
+                return False  # we stood still, and so did the others: the next looks judge
             if not (still() if still else self._silent(program)):
                 log.info("A process is spared: it was the lock that ailed it", process=program.name, pid=program.pid)
                 return False

@@ -170,6 +170,11 @@ def advance(
     return _begin(ladder, now, finding.cause, finding.rung, finding.ceiling, None, done=finding.ended)
 
 
+def awake(ladder: Ladder, now: float) -> Ladder:
+    """The ladder after a time for which nothing could be judged: what runs gets its patience anew."""
+    return ladder if ladder.attempt is None else replace(ladder, attempt=replace(ladder.attempt, began=now, rung_at=now))
+
+
 def _begin(
     ladder: Ladder, now: float, cause: str, rung: Rung, ceiling: Rung, request: Request | None, *, only: bool = False, done: bool = False
 ) -> tuple[Ladder, list[Step]]:

@@ -10,10 +10,10 @@ from typing import Any
 
 import structlog
 
-from gateway.beat import boot_time, to_tick
+from gateway.beat import RunningDeadline, to_tick
 from gateway.store import commands, sessions
 from gateway.store.doorbell import Bell
-from gateway.supervision import Fault, Supervisor, Unreachable
+from gateway.supervision import DEADLINE, Fault, Supervisor, Unreachable
 from gateway.watchdog.records import Records
 from gateway.watchdog.slot_watch import SlotWatch
 
@@ -135,8 +135,8 @@ class Operator:
         for name in (slot.chromium, slot.host):
             if not (await self._supervisor.program(name)).wanted_down:
                 await self._supervisor.stop(name)
-            until = boot_time() + STOP
+            patience = RunningDeadline(STOP, 2 * DEADLINE)
             while (await self._supervisor.program(name)).pid is not None:
-                if boot_time() > until:
+                if patience.passed():
                     raise TimeoutError(f"{name} does not stop")
                 await asyncio.sleep(0.05)

@@ -15,7 +15,7 @@ from typing import Any
 
 import structlog
 
-from gateway.beat import boot_time
+from gateway.beat import RunningDeadline, boot_time
 from gateway.store import commands
 from gateway.store.writer import QueueFull
 from gateway.supervision import Program
@@ -126,11 +126,10 @@ class Rungs:
     async def _answered(self, command: _Command, seconds: float) -> Outcome:
         """Ask, and wait for the answer for as long as the host could give one."""
         await self._records.note(command.ask, f"browser-{self._session}")
-        waited, last = 0.0, boot_time()
-        while waited < seconds + 1.0:
+        patience = RunningDeadline(seconds + 1.0, COUNTED)
+        while not patience.passed():
             await asyncio.sleep(LOOK)
             row = await self._records.note(command.look)
-            waited, last = waited + min(boot_time() - last, COUNTED), boot_time()
             if row is None or row.answered_at is not None:
                 command.answered = True
                 return Outcome.MISSED if row is not None and row.error == commands.DEADLINE else Outcome.DONE

@@ -21,7 +21,7 @@ from gateway.supervision import Program, ProgramState
 from gateway.vitals import evidence_in
 from gateway.watchdog.judge import UNLINKED, Facts, Finding, Rung, back_in_service, judge
 from gateway.watchdog.killer import Killer
-from gateway.watchdog.ladder import Close, Do, Ladder, Open, Quarantine, Request, Step, advance
+from gateway.watchdog.ladder import Close, Do, Ladder, Open, Quarantine, Request, Step, advance, awake
 from gateway.watchdog.records import Records, Row
 from gateway.watchdog.rungs import OBEY, Rungs, Target
 
@@ -59,6 +59,7 @@ class SlotWatch:
         self._beat: beat.Beat | None = None  # the one looked at last, and the evidence in it
         self._of_beat: Evidence | None = None
         self._programs: dict[str, Program] = {}  # as looked at last
+        self._woke_at = float("-inf")
         self._at_rest = False  # that look found nothing to do, nor anything under way
         self._down = False
         self._sweep_at = 0.0
@@ -95,8 +96,10 @@ class SlotWatch:
         return said
 
     # -- the look
-    def look(self, programs: dict[str, Program], now: float) -> None:
-        """Judge, and begin or go on with what has to be done. Never waits. `now` is boot time."""
+    def look(self, programs: dict[str, Program], now: float, woke_at: float = float("-inf")) -> None:
+        """Judge, and begin or go on with what has to be done. Never waits. `now` is boot time, `woke_at` as in Facts."""
+        if woke_at > self._woke_at:
+            self._woke_at, self._ladder = woke_at, awake(self._ladder, now)
         found = beat.read(self._beat_path)
         if self._at_rest and self._nothing_new(found, programs, now):
             return
@@ -164,6 +167,7 @@ class SlotWatch:
             desired_down=self.desired_down,
             send_timeout=self._settings.send_timeout,
             memory_limit=self._settings.chromium_memory_limit,
+            woke_at=self._woke_at,
             room=has_room_to_claim(self._settings.data),
         )
 

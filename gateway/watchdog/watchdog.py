@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 
 from gateway import beat, process
-from gateway.beat import boot_time
+from gateway.beat import Stalls, boot_time
 from gateway.settings import Settings
 from gateway.store.database import has_room_to_claim
 from gateway.store.doorbell import Bell
@@ -66,8 +66,8 @@ class Watchdog:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._api_kill: asyncio.Task[Any] | None = None
         self._api_start = API_START
-        self._blind_until = 0.0
         self._stop = asyncio.Event()
+        self._stalls = Stalls(GAP)
         self._fatal: dict[str, tuple[float, float]] = {}  # name → (start at, next wait)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -110,21 +110,18 @@ class Watchdog:
 
     # -- the look
     def _look(self, now: float) -> None:
-        if now - self._last_look > GAP:
-            self._blind_until = now + GRACE
-        self._last_look = now
+        self._stalls.look(now)
         at_rest = bool(self._programs) and all(program.state is ProgramState.RUNNING for program in self._programs.values())
         due = now - self._refreshed_at >= (REFRESH_AT_REST if at_rest else REFRESH)
         if due and (self._refreshing is None or self._refreshing.done()):
             self._refreshing = self._spawn(self._refresh())
-        if now < self._blind_until:
+        woke_at = self._stalls.woke_at
+        if now - woke_at < GRACE:
             return
         for slot in self._slots.values():
-            slot.look(self._programs, now)
+            slot.look(self._programs, now, woke_at)
         self._look_at_api(now)
         self._look_at_fatal(now)
-
-    _last_look = float("inf")
 
     async def _refresh(self) -> None:
         """Ask for all programs; follow their processes; take up new slots."""
@@ -173,7 +170,9 @@ class Watchdog:
     def _look_at_api(self, now: float) -> None:
         """Kill an API that has not beaten for five seconds; its start deadline is respected, and grows."""
         api = self._programs.get("api")
-        if api is None or api.pid is None or api.since is None or api.wanted_down or now - api.since < self._api_start:
+        if api is None or api.pid is None or api.since is None or api.wanted_down:
+            return
+        if now - max(api.since, self._stalls.woke_at) < self._api_start:
             return
         if self._api_kill is not None and not self._api_kill.done():
             return

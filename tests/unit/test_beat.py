@@ -69,3 +69,22 @@ def test_those_who_wait_for_a_tick_meet_there(monkeypatch: pytest.MonkeyPatch) -
         assert 0 < wait <= 1.0
         met.add(round(now + wait, 6))
     assert met == {1001.0}
+
+
+def test_a_gap_in_our_own_time_is_noticed_once_and_a_slow_look_is_none() -> None:
+    stalls = beat.Stalls(2.0)
+    for now in (100.0, 101.0, 103.0):
+        stalls.look(now)
+    assert stalls.woke_at == float("-inf")
+    stalls.look(105.1)
+    stalls.look(106.0)
+    assert stalls.woke_at == 105.1
+
+
+def test_a_deadline_is_not_used_up_by_a_stop_of_our_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [50.0]
+    monkeypatch.setattr(beat, "boot_time", lambda: now[0])
+    deadline = beat.RunningDeadline(3.0, step=1.0)
+    for seconds, passed in ((0.5, False), (600.0, False), (1.0, False), (0.4, False), (0.2, True)):
+        now[0] += seconds
+        assert deadline.passed() is passed

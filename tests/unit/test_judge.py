@@ -108,6 +108,18 @@ def test_found(case: Facts, cause: str, rung: Rung) -> None:
         pytest.param(
             facts(replace(HEALTHY, missed=3, answered_at=NOW - 15), chromium=program("c", up=10)), id="no kill before the first round trip"
         ),
+        pytest.param(
+            facts(replace(HEALTHY, connected=False, answered_at=NOW - 300, since=NOW - 300), woke_at=NOW - 7),
+            id="a host that stood still with us while it connected",
+        ),
+        pytest.param(
+            facts(replace(HEALTHY, answered_at=None, since=NOW - 300), woke_at=NOW - 7), id="a page that was to answer as we stood still"
+        ),
+        pytest.param(facts(None, beat_at=None, host=program("h", up=300), woke_at=NOW - 4.9), id="a host before its first beat"),
+        pytest.param(
+            facts(replace(HEALTHY, state=State.SYNCING, stream_mode="SYNCING", progressed_at=NOW - 999), woke_at=NOW - 100),
+            id="a sync that stood still with us",
+        ),
         pytest.param(with_evidence(connected=False, epoch=0, answered_at=None), id="a host that waits for a locked database"),
         pytest.param(facts(None, beat_at=None, host=program("h", state=ProgramState.STOPPED, pid=None)), id="the host is stopped"),
         pytest.param(facts(replace(HEALTHY, crashed=True), desired_down=True), id="the session is stopped"),

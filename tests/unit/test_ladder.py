@@ -24,6 +24,7 @@ from gateway.watchdog.ladder import (
     Request,
     Step,
     advance,
+    awake,
 )
 
 MUTE = Finding("page_unresponsive", Rung.RELAUNCH_CHROMIUM)
@@ -265,6 +266,13 @@ def test_a_recovery_without_good_or_bad_evidence_ends_some_time() -> None:
     ladder, steps = advance(ladder, now=LONGEST + 1, finding=None, back=False)
     assert isinstance(steps[0], Close)
     assert ladder.failures == 0
+
+
+def test_a_rung_has_its_patience_anew_after_a_time_for_which_nothing_could_be_judged() -> None:
+    ladder, _ = advance(Ladder(), now=0, finding=MUTE, back=False)
+    ladder = awake(ladder, 3600)
+    assert advance(ladder, now=3600 + PATIENCE[Rung.RELAUNCH_CHROMIUM] - 1, finding=MUTE, back=False)[1] == []
+    assert awake(Ladder(), 3600) == Ladder()
 
 
 EXITED = Finding("chromium_exited", Rung.RELAUNCH_CHROMIUM, ended=True)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from structlog.testing import capture_logs
 from store_rig import ME, Rig
+from structlog.testing import capture_logs
 
 from gateway.session import State as S
 from gateway.store import commands, counters, events, recoveries, sessions
