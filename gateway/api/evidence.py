@@ -29,7 +29,10 @@ def why_unhealthy(row: SessionRow, settings: Settings) -> list[str]:
     """Each reason why the session is not healthy now; empty means healthy."""
     if row.desired == "stopped":
         return ["the session is stopped, as its operator wants"]
-    return complaints(evidence_of(settings, row.name), boot_time(), settings.send_timeout)
+    said = complaints(evidence_of(settings, row.name), boot_time(), settings.send_timeout)
+    if not said and row.last_health_at is None:
+        return ["the watchdog has not checked this session yet"]  # no health before the first check that is shown with it
+    return said
 
 
 def session_out(row: SessionRow, settings: Settings) -> SessionOut:

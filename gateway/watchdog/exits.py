@@ -10,9 +10,9 @@ from gateway.supervision import Program
 
 
 class Exits:
-    """A pidfd for each supervised process; `ended` is called with name and pid from the loop. close() it."""
+    """A pidfd for each supervised process; `ended` is called with what was followed from the loop. close() it."""
 
-    def __init__(self, ended: Callable[[str, int], None]) -> None:
+    def __init__(self, ended: Callable[[Program], None]) -> None:
         self._ended = ended
         self._fds: dict[int, int] = {}  # pid → pidfd
 
@@ -24,14 +24,14 @@ class Exits:
             try:
                 fd = os.pidfd_open(program.pid)
             except ProcessLookupError:
-                self._ended(program.name, program.pid)
+                self._ended(program)
                 continue
             self._fds[program.pid] = fd
-            asyncio.get_running_loop().add_reader(fd, self._fired, program.name, program.pid)
+            asyncio.get_running_loop().add_reader(fd, self._fired, program.pid, program)
 
-    def _fired(self, name: str, pid: int) -> None:
+    def _fired(self, pid: int, program: Program) -> None:
         self._drop(pid)
-        self._ended(name, pid)
+        self._ended(program)
 
     def _drop(self, pid: int) -> None:
         fd = self._fds.pop(pid)

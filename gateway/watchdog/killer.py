@@ -30,7 +30,12 @@ class Killer:
     def __init__(self, settings: Settings, supervisor: Supervisor) -> None:
         self._settings, self._supervisor = settings, supervisor
         self.programs: dict[str, Program] = {}
-        self.killed: set[int] = set()  #: pids that died by this hand: their end is no surprise
+        self._killed: dict[str, Program] = {}  # program → the process of it that we killed last
+
+    def has_killed(self, program: Program) -> bool:
+        """Whether this process was killed here: its end is no surprise. A number that was given away again is another process."""
+        last = self._killed.get(program.name)
+        return last is not None and (last.pid, last.since) == (program.pid, program.since)
 
     async def kill(self, program: Program, still: Callable[[], bool] | None = None) -> bool:
         """Kill this process of the program, and nothing that came after it. False if it was spared, or is gone already.
@@ -64,7 +69,7 @@ class Killer:
 
     async def _kill(self, program: Program) -> bool:
         assert program.pid is not None
-        self.killed.add(program.pid)
+        self._killed[program.name] = program
         log.warning("Killing a process", process=program.name, pid=program.pid)
         for left in reversed(range(TRIES)):
             try:

@@ -190,7 +190,7 @@ class SlotWatch:
         acted_on = self._rungs.acted_on
         if finding is not None and finding.rung is Rung.RESPAWN_HOST:
             return f.host is not None and f.host.since is not None and f.host.since > acted_on.get(self.host, 0.0)
-        if f.chromium_stopped and f.chromium is not None and f.chromium.pid not in self._killer.killed:
+        if f.chromium_stopped and f.chromium is not None and not self._killer.has_killed(f.chromium):
             return True
         e = f.evidence
         if e is None or f.chromium is None or e.chromium_pid != f.chromium.pid:

@@ -138,16 +138,16 @@ class Watchdog:
             if name.startswith("chromium-") and (session := name.removeprefix("chromium-")) not in self._slots:
                 self._slots[session] = SlotWatch(self._settings, session, self._records, self._killer)
 
-    def _ended(self, name: str, pid: int) -> None:
+    def _ended(self, program: Program) -> None:
         if self._stop.is_set():
             return  # everything stops at once
-        self._spawn(self._after_end(name, pid))
+        self._spawn(self._after_end(program))
 
-    async def _after_end(self, name: str, pid: int) -> None:
-        """A supervised process ended: learn whether somebody wanted it, have supervisord restart it now, follow its successor."""
+    async def _after_end(self, program: Program) -> None:
+        """A supervised process ended: learn whether that was wanted, have supervisord restart it now, follow its successor."""
+        name, pid = program.name, program.pid
         try:
-            before = await self._supervisor.program(name)
-            wanted = before.wanted_down or pid in self._killer.killed
+            wanted = (await self._supervisor.program(name)).wanted_down or self._killer.has_killed(program)
             await asyncio.sleep(REAPED_AFTER)
             await self._supervisor.poke()
             for pause in (0.0, 0.02, 0.1, 0.3):
@@ -159,7 +159,6 @@ class Watchdog:
         except (Unreachable, Fault) as error:
             log.warning("supervisord does not answer", reason=str(error))
             return
-        self._killer.killed.discard(pid)
         if wanted or (after is not None and after.wanted_down):
             return
         log.warning("A process ended", process=name, pid=pid, successor=after.pid if after else None)

@@ -42,6 +42,9 @@ async def test_without_a_host_it_is_unhealthy_and_says_why(tmp_path: Path) -> No
 
 async def test_with_fresh_evidence_it_is_healthy_and_with_bad_evidence_not(tmp_path: Path) -> None:
     async with ApiRig(tmp_path) as api, PlayedHost(api) as host, beating(api.settings, "watchdog"):
+        _, health, _ = await api.get("/api/health")
+        assert (health["session_health"], health["last_health_check"]) == (False, None), "nothing is healthy before it was checked"
+        assert health["sessions"][0]["complaints"] == ["the watchdog has not checked this session yet"]
         await api.context.write(lambda conn: sessions.record_health(conn, session="default", healthy=True, complaints=[], now=time.time()))
         status, health, _ = await api.get("/api/health")
         assert status == 200 and health["session_health"] is True and health["status"] == "healthy"
@@ -134,6 +137,7 @@ async def test_metrics_parse_and_count(tmp_path: Path) -> None:
         await api.send()
         await host.hand_over()
         await api.send(to="+4915199999999")
+        await api.context.write(lambda conn: sessions.record_health(conn, session="default", healthy=True, complaints=[], now=time.time()))
         status, raw, headers = await api.get("/metrics")
         assert status == 200 and headers["Content-Type"].startswith("text/plain")
         families = {f.name: f for f in text_string_to_metric_families(raw.decode())}
