@@ -78,6 +78,8 @@ async def test_the_queue_says_why_its_head_waits(tmp_path: Path) -> None:
         assert await reason() is None
         id = await api.send()
         assert await reason() == "session_not_ready"
+        checked = {"session": "default", "healthy": True, "complaints": [], "now": time.time()}
+        await api.context.write(lambda conn: sessions.record_health(conn, **checked))  # type: ignore[arg-type]
         async with PlayedHost(api) as host:
             assert await reason() == "resolving"
             claim = await host.claim()
