@@ -1,7 +1,7 @@
 """Which file system a path lies on, and whether SQLite's locks and its shared memory can be trusted there.
 
-NFS, SMB, 9p and their kin are refused: locks over a network are lost without a word, and then two
-processes write at once.
+NFS, SMB, 9p, what Docker Desktop shares with a container, and their kin are refused by name: there locks or shared memory
+are lost without a word, and then two processes write at once. What is known to work is used; anything else is tried first.
 """
 
 from __future__ import annotations
@@ -9,14 +9,24 @@ from __future__ import annotations
 import errno
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from gateway.filesystem_trial import problem
+
 #: How the kernel says that a disk, or our share of it, is full.
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
-#: Types as /proc/self/mountinfo names them; a FUSE type says after its dot what lies behind it, and may well be local.
-_NETWORK = r"nfs\d?|cifs|smb\d?|smbfs|smbnetfs|9p|afs|ceph|glusterfs|lustre|beegfs|vboxsf|sshfs|davfs2?|rclone|s3fs|goofys|gcsfuse"
-_REFUSED = re.compile(rf"(fuse\.)?({_NETWORK})")
+#: Types as /proc/self/mountinfo names them, a FUSE type by what stands after its dot: over a network, of a cluster, …
+_NETWORK = (
+    r"nfs\d?|cifs|smb\d?|smbfs|smbnetfs|9p|afs|coda|ncpfs|ceph|ceph-fuse|cephfs|glusterfs|lustre|beegfs|gpfs|gfs2?|ocfs2|orangefs|pvfs2"
+    r"|mfs|lizardfs|seaweedfs|juicefs|sshfs|davfs2?|rclone|s3fs|mountpoint-s3|goofys|gcsfuse|blobfuse2?"
+)
+#: … and what a virtual machine shares with its host: Docker Desktop, WSL, VirtualBox, VMware, Parallels.
+_SHARED = r"virtiofs|fakeowner|grpcfuse|osxfs|drvfs|vboxsf|vmhgfs|vmhgfs-fuse|prl_fsd?"
+_REFUSED = re.compile(rf"(fuse\.)?({_NETWORK}|{_SHARED})")
+#: Local ones on which WAL is used everywhere.
+_TRUSTED = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "zfs", "bcachefs", "jfs", "nilfs2", "reiserfs", "tmpfs", "overlay"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +40,11 @@ class Mount:
     def refused(self) -> bool:
         """Whether the gateway does not work there."""
         return _REFUSED.fullmatch(self.kind) is not None
+
+    @property
+    def trusted(self) -> bool:
+        """Whether it is known to work."""
+        return self.kind in _TRUSTED
 
 
 def mount_of(path: Path) -> Mount:
@@ -48,14 +63,33 @@ def find(mountinfo: str, path: Path) -> Mount:
     return found
 
 
-def unfit(data: Path) -> str | None:
-    """A sentence if the data directory may not lie where it lies, else None."""
+def unfit(data: Path, tried: Path | None = None) -> str | None:
+    """A sentence if the data directory may not lie where it lies, else None.
+
+    On a file system that is neither known to work nor known not to, a trial is made, which takes 0.1 s (10 s at most). With
+    `tried`, a file in which it is noted, it is made once for each mount.
+    """
     mount = mount_of(data)
-    if not mount.refused:
+    if mount.refused:
+        return _sentence(data, mount, "where SQLite's locks and shared memory cannot be trusted")
+    if mount.trusted or not data.is_dir():
         return None
+    note = f"{mount.kind} at {mount.at}, device {data.stat().st_dev}"
+    with suppress(OSError, ValueError):
+        if tried and tried.read_text(encoding="utf-8") == note:
+            return None
+    if found := problem(data):
+        return _sentence(data, mount, f"and a trial there shows: {found}")
+    with suppress(OSError, ValueError):
+        if tried:
+            tried.write_text(note, encoding="utf-8")
+    return None
+
+
+def _sentence(data: Path, mount: Mount, why: str) -> str:
     return (
-        f"the data directory {data} lies on {mount.kind} (mounted at {mount.at}), where locks cannot be trusted:"
-        " set GATEWAY_DATA to a directory on a local disk"
+        f"the data directory {data} lies on {mount.kind} (mounted at {mount.at}), {why}:"
+        " set GATEWAY_DATA to a directory on a local disk; in a container use a named volume"
     )
 
 
