@@ -26,12 +26,12 @@ def fail(text: str, status: int = 1) -> NoReturn:
 
 
 @contextmanager
-def said(*refusals: type[Exception]) -> Iterator[None]:
-    """Ends with the sentence of such a refusal, and status 1."""
+def said(*refusals: type[Exception], status: int = 1) -> Iterator[None]:
+    """Ends with the sentence of such a refusal, and that exit status."""
     try:
         yield
     except refusals as error:
-        fail(str(error))
+        fail(str(error), status)
 
 
 def settings() -> Settings:
@@ -148,11 +148,12 @@ def up(with_sandbox: bool, sandbox_listen: str) -> None:
     gateway up
     gateway up --sandbox
     """
+    from gateway.process import REFUSED
     from gateway.provision import SetupFailed
     from gateway.up import up as run
 
-    with said(SetupFailed, SettingsError):
-        run(settings(), sandbox_listen if with_sandbox else None)
+    with said(SetupFailed, SettingsError, status=REFUSED):
+        run(load(), sandbox_listen if with_sandbox else None)
 
 
 @main.command()
@@ -186,7 +187,9 @@ def ask(call: Callable[[], Any]) -> Any:
     except Refused as error:
         fail(str(error))
     except Unreachable as error:
-        fail(f"{error}. Is it running? `gateway up`, or `supervisorctl -c supervisor.conf status`", 3)
+        from gateway.monitor.hints import hint
+
+        fail(f"{error}{hint(settings())}", 3)
 
 
 @main.command()
@@ -355,13 +358,23 @@ def logs(follow: bool, lines: int, names: tuple[str, ...]) -> None:
     gateway logs -f
     gateway logs browser-default -n 100
     """
-    directory = settings().logs
-    paths = [directory / f"{name}.log" for name in names] or sorted(directory.glob("*.log"))
-    missing = [path.stem for path in paths if not path.exists()]
-    if missing or not paths:
-        there = ", ".join(p.stem for p in sorted(directory.glob("*.log"))) or "none yet"
-        fail(f"no log of {', '.join(missing) or 'any process'} in {directory}; there are: {there}")
-    follow_logs(paths, lines, follow)
+    from gateway.monitor.hints import about, logs_missing
+    from gateway.ownership import refusal
+
+    loaded = settings()
+    directory = loaded.logs
+    paths = [path for path in (directory / f"{name}.log" for name in names) if path.exists()] if names else sorted(directory.glob("*.log"))
+    silent = [name for name in names if not (path := directory / f"{name}.log").exists() or not path.stat().st_size]
+    if silent and (why := about(silent, directory / "supervisord.log", lines)):
+        click.echo(f"gateway: {', '.join(silent)} has written nothing; supervisord says:", err=True)
+        click.echo("\n".join(f"supervisord | {line}" for line in why))
+    elif not paths or len(paths) < len(names):
+        fail(logs_missing(loaded, silent))
+    try:
+        if paths:
+            follow_logs(paths, lines, follow)
+    except PermissionError as error:
+        fail(refusal(loaded.data, 2) or str(error))
 
 
 def follow_logs(paths: list[Path], lines: int, follow: bool) -> None:

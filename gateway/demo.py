@@ -7,6 +7,7 @@ to it by HTTP alone, and believes nobody but the sandbox's server, which counts 
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -43,7 +44,11 @@ class DemoFailed(Exception):
 def run(*, messages: int, interval: float, keep: bool) -> int:
     """Run the demo and return its exit status: 0 only if every message arrived, once."""
     begun = time.monotonic()
-    data = Path(tempfile.mkdtemp(prefix="gateway-demo-"))
+    try:
+        data = Path(tempfile.mkdtemp(prefix="gateway-demo-"))
+    except OSError as error:
+        console.print(f"[bold red]the demo failed:[/] no temporary directory can be made ({error.strerror}): set TMPDIR", soft_wrap=True)
+        return 1
     try:
         with _running(data, interval) as (api, sandbox):
             say(f"everything runs after {time.monotonic() - begun:.1f} s")
@@ -193,7 +198,7 @@ def _stay(api: Client, sandbox: Client, data: Path) -> None:
         ("health", f"{api.base}/api/health"),
         ("metrics", f"{api.base}/metrics"),
         ("the sandbox's phone", f"{sandbox.base}/phone"),
-        ("processes", f"{sys.executable} -m supervisor.supervisorctl -c {data}/supervisor.conf status"),
+        ("processes", shlex.join([sys.executable, "-m", "supervisor.supervisorctl", "-c", f"{data}/supervisor.conf", "status"])),
     ):
         console.print(f"{name:<20} {address}", soft_wrap=True)
     console.print("Ctrl-C ends it.", style="dim")

@@ -21,13 +21,16 @@ import structlog
 
 from gateway import beat
 from gateway.filesystem import NO_ROOM, unfit
-from gateway.settings import Settings
+from gateway.ownership import by_sudo, refusal
+from gateway.settings import Settings, SettingsError
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 T = TypeVar("T")
-#: Seconds between two looks for room.
-ROOM_LOOK = 1.0
+#: Seconds between two looks for room, or for whose the files are.
+LOOK = 1.0
+#: How deep each process looks for files of another user's; `gateway up` and `gateway doctor` look at all.
+DEPTH = 2
 #: EX_CONFIG: something that no restart mends.
 REFUSED = 78
 #: What supervisord sets for its programs: such a process dies with it.
@@ -102,8 +105,9 @@ def configure_logging(settings: Settings, process: str) -> None:
 
 
 def start(settings: Settings, name: str, *, beats: bool = True) -> int:
-    """The first steps of a process called `name`; returns the descriptor of its lock, to be kept. On a full disk it waits for room.
+    """The first steps of a process called `name`; returns the descriptor of its lock, to be kept.
 
+    It waits for what only its operator can mend: a full disk, files of another user's in the data directory.
     With `beats` it shows that it lives until keep_beating() does: the imports between take seconds on a loaded machine.
     """
     if os.environ.get(SUPERVISED):
@@ -111,12 +115,12 @@ def start(settings: Settings, name: str, *, beats: bool = True) -> int:
     os.umask(PRIVATE)
     if not settings.core_dumps:
         forbid_core_dumps()
-    settings.make_directories()
+    configure_logging(settings, name)
+    when_it_is_ours(settings)
     with contextlib.suppress(OSError):
         # typed by hand, supervisord opens its log before it heeds the umask of supervisor.conf
         (settings.logs / "supervisord.log").chmod(0o600)
-    configure_logging(settings, name)
-    if refused := unfit(settings.data.resolve()):
+    if refused := unfit(settings.data.resolve(), settings.tried):
         log.error("The data directory cannot be used", reason=refused, alert=True)
         sys.exit(REFUSED)
     lock = when_there_is_room(lambda: hold_lock(settings.lock(name)))
@@ -135,6 +139,26 @@ def forbid_core_dumps() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
+def when_it_is_ours(settings: Settings) -> None:
+    """Make the directories. While another user's files lie in the way, wait, look again each second, and say it once.
+
+    Ending would only have supervisord start it again, for ever.
+    """
+    said = False
+    while True:
+        try:
+            settings.make_directories()
+            refused = by_sudo(settings.data) or refusal(settings.data, DEPTH)
+        except SettingsError as error:
+            refused = str(error)
+        if refused is None:
+            return
+        if not said:
+            log.error("The data directory cannot be used: this process waits", reason=refused, alert=True)
+        said = True
+        time.sleep(LOOK)
+
+
 def when_there_is_room(make: Callable[[], T]) -> T:
     """What `make` gives, which may need some bytes of a disk that is full: tried again each second until there are, and said once."""
     said = False
@@ -147,7 +171,7 @@ def when_there_is_room(make: Callable[[], T]) -> T:
             if not said:
                 log.error("The disk is full: this process waits for room for its first files", path=error.filename, alert=True)
             said = True
-            time.sleep(ROOM_LOOK)
+            time.sleep(LOOK)
 
 
 def spare_what_stays() -> None:

@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
@@ -148,7 +149,7 @@ def _run(command: list[str]) -> None:
     try:
         done = subprocess.run(command, env=environ, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_INSTALL_DEADLINE)
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise SetupFailed(f"`{' '.join(command)}` did not finish: {error}") from None
+        raise SetupFailed(f"`{shlex.join(command)}` did not finish: {error}") from None
     if done.returncode:
         tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-8:])
-        raise SetupFailed(f"`{' '.join(command)}` failed; run it by hand to see why. It said:\n{tail}")
+        raise SetupFailed(f"`{shlex.join(command)}` failed; run it by hand to see why. It said:\n{tail}")

@@ -16,6 +16,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
 from gateway.listening import DEFAULT_DATA, DEFAULT_LISTEN, PREFIX, data_directory, read_settings_file, settings_file, split_addresses
+from gateway.ownership import give_to_parents_owner, refusal
 
 WHATSAPP_WEB = "https://web.whatsapp.com/"
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -140,6 +141,11 @@ class Settings(BaseModel):
     def supervisor_socket(self) -> Path:
         return self.run / "supervisor.sock"
 
+    @property
+    def tried(self) -> Path:
+        """The note that the data directory's file system was tried."""
+        return self.run / "filesystem.tried"
+
     def slot(self, session: str) -> Path:
         """A session's own directory: profile, tmp, incarnation."""
         return self.data / "sessions" / session
@@ -154,10 +160,14 @@ class Settings(BaseModel):
         """Create the data directory and its parts, readable by this user alone. Raises SettingsError."""
         try:
             for directory in (self.data, self.run, self.logs, self.data / "sessions"):
-                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+                if not directory.is_dir():
+                    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+                    give_to_parents_owner(directory)
         except OSError as error:
-            why = f"the data directory {self.data} cannot be made: {error.strerror}"
-            raise SettingsError(f"{why}; set GATEWAY_DATA to a directory that you may write") from None
+            raise SettingsError(
+                refusal(self.data, depth=1)
+                or f"the data directory {self.data} cannot be made: {error.strerror}; set GATEWAY_DATA to a directory that you may write"
+            ) from None
 
 
 def load(environ: dict[str, str] | None = None) -> Settings:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import enum
 import os
+import shlex
 import signal
 import xmlrpc.client
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.beat import boot_time
+from gateway.settings import Settings
 from gateway.slot import started_at
 
 #: Seconds one call may take; getProcessInfo answers within 0.4 ms (p50), and while a log rotates within some tens of ms.
@@ -63,6 +65,7 @@ class Program:
     pid: int | None
     since: float | None = None
     exit_status: int = 0
+    problem: str = ""  #: why supervisord could not even start it, in its words
 
     @property
     def wanted_down(self) -> bool:
@@ -193,4 +196,15 @@ def _program(info: Mapping[str, Any]) -> Program:
     except ValueError:
         state = ProgramState.UNKNOWN
     since = None if pid is None else boot_time() if ticks is None else ticks / _TICKS
-    return Program(info["name"], state, pid, since, info["exitstatus"])
+    # of a program that it did start it says no more than that
+    problem = "" if info["spawnerr"].startswith(("Exited too quickly", "Bad exit code")) else info["spawnerr"]
+    return Program(info["name"], state, pid, since, info["exitstatus"], problem)
+
+
+def supervisorctl(settings: Settings, *words: str) -> str:
+    """The command line that a person types for this gateway's supervisord, with the file that it can be asked by."""
+    of_checkout = settings.data.parent / "supervisor.conf"
+    conf = of_checkout if settings.data.name == "data" and of_checkout.exists() else settings.data / "supervisor.conf"
+    with suppress(ValueError):
+        conf = conf.relative_to(Path.cwd())
+    return shlex.join(["supervisorctl", "-c", str(conf), *words])

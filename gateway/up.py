@@ -6,12 +6,14 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 
 from gateway import supervisor_conf
 from gateway.executable import Unusable, find_chromium
 from gateway.filesystem import unfit
+from gateway.ownership import by_sudo, refusal
 from gateway.process import PRIVATE, forbid_core_dumps
 from gateway.provision import SetupFailed, packaged, wa_js_path
 from gateway.settings import Settings
@@ -87,14 +89,30 @@ def check(settings: Settings) -> None:
     except Unusable as error:
         raise SetupFailed(f"{error}; `gateway setup` does it where it can") from None
     wa_js_path(settings)
-    if refused := unfit(settings.data.resolve()):
+    if refused := by_sudo(settings.data) or refusal(settings.data):
         raise SetupFailed(refused)
+    if not settings.data.exists() and (refused := unfit(settings.data.resolve())):
+        raise SetupFailed(refused)  # before anything is made there
+    settings.make_directories()
+    if refused := unfit(settings.data.resolve(), settings.tried):
+        raise SetupFailed(refused)
+
+
+def provide_temporary(settings: Settings, environ: MutableMapping[str, str] = os.environ) -> None:
+    """Point TMPDIR into the data directory where no directory for temporary files can be written: supervisord and Chromium need one."""
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError:
+        own = settings.data / "tmp"
+        own.mkdir(mode=0o700, exist_ok=True)
+        environ["TMPDIR"] = str(own)
 
 
 def up(settings: Settings, sandbox: str | None) -> None:
     """Become supervisord. Raises SetupFailed, SettingsError."""
     check(settings)
     conf = write_conf(settings, sandbox=sandbox)
+    provide_temporary(settings)
     print(f"supervisorctl -c {shlex.quote(str(conf))} status", flush=True)
     argv = command(conf)
     if not settings.core_dumps:

@@ -24,6 +24,7 @@ from gateway.browser import incarnation, torn
 from gateway.browser.flags import arguments
 from gateway.browser.walls import missing_walls
 from gateway.executable import Unusable, find_chromium, version
+from gateway.ownership import refusal
 from gateway.settings import Settings
 from gateway.slot import MARK, Launch, executable_of, mark, read_launch, started_at, sweep, write_launch
 
@@ -65,6 +66,8 @@ def prepare(settings: Settings, session: str, executable: Path) -> tuple[list[st
     """All that comes before exec; returns the arguments and the environment. Raises Refused, Unusable."""
     data, slot = settings.data.resolve(), settings.slot(session).resolve()
     profile = slot / "profile"
+    if refused := refusal(slot, depth=2):
+        raise Refused(refused)
     profile.mkdir(mode=0o700, parents=True, exist_ok=True)
     predecessor = read_launch(data, session)
     try:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ctypes
+import shlex
 import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 
-from gateway.doctor.finding import Finding, fail, ok, warn
+from gateway.doctor.finding import Finding, fail, ok, split, warn
+from gateway.ownership import refusal
 from gateway.settings import Settings
 from gateway.store import lanes, sessions
 from gateway.store.database import open_to_inspect, version
@@ -28,8 +31,20 @@ def _read(settings: Settings, judge: Callable[[sqlite3.Connection], Finding], wi
             conn.execute("BEGIN")
             return judge(conn)
     except sqlite3.Error as error:
-        said = f"{settings.database} cannot be read: {error}"
-        return fail(said, "see who owns it, and whether the disk is well; a damaged file is replaced by a backup: `gateway restore BACKUP`")
+        return judge_unreadable(settings.database, error, refusal(settings.data, depth=1))
+
+
+def judge_unreadable(database: Path, error: sqlite3.Error, refused: str | None) -> Finding:
+    """`refused`: that files beside it are another user's. Only what SQLite calls damage is called so."""
+    if refused:
+        return split(refused)
+    said, name = f"{database} cannot be read: {error}", getattr(error, "sqlite_errorname", "")
+    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+        return fail(f"{said}; it is damaged", "stop the gateway and put a backup back: `gateway restore BACKUP`")
+    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        return warn(said, "another process works on it: run `gateway doctor` again")
+    look = f"`ls -l {shlex.quote(str(database))}*`"
+    return fail(said, f"see whether this user may read and write it ({look}), and whether the disk is well (`dmesg`)")
 
 
 def schema(settings: Settings) -> Finding:

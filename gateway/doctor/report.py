@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Callable
 from functools import partial
 from textwrap import fill
@@ -17,6 +18,7 @@ CHECKS: dict[str, Callable[[Settings], Finding]] = {
     "data directory": ground.rights,
     "file system": ground.file_system,
     "disk": ground.disk,
+    "temporary files": ground.temporary,
     "chromium": browser.chromium,
     "profiles": browser.profiles,
     "sandbox": browser.sandbox,
@@ -65,7 +67,7 @@ def key(settings: Settings) -> Finding:
         return ok(f"all can be read; no key is set, so {settings.listen} serves this machine alone")
     file = settings.api_key_file
     if file is not None and file.stat().st_mode & 0o077:
-        return warn(f"other users may read the key in {file}", f"chmod 600 {file}")
+        return warn(f"other users may read the key in {file}", f"chmod 600 {shlex.quote(str(file))}")
     return ok(f"all can be read; {settings.listen} asks for the key")
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from gateway import vitals
 from gateway.beat import boot_time
 from gateway.client import Client, Refused, Unreachable
+from gateway.monitor.hints import hint_by
 from gateway.monitor.snapshot import Snapshot
 from gateway.session import complaints
 from gateway.settings import Settings
@@ -23,12 +24,6 @@ DEADLINE = 3.0
 RECOVERIES, EVENTS = 5, 20
 #: Events that tell an operator something. What goes as it should the queue's counts tell; at a hundred a second it would drown the rest.
 KINDS = "session,recovery,message.failed,message.unconfirmed,message.nacked,message.held"
-#: What to do about an API that does not answer, by what supervisord says of it; without one here it comes back by itself.
-HINTS = {
-    ProgramState.STOPPED: "; somebody stopped it: `supervisorctl -c supervisor.conf start api`",
-    ProgramState.BACKOFF: "; it ends as soon as it has begun: `gateway logs api` says why",
-    ProgramState.FATAL: "; supervisord gave up on it: `gateway logs api` says why",
-}
 #: How far back in the log the first look goes; and how many lines the API gives at once.
 _BACK = 1000
 
@@ -79,13 +74,12 @@ class Looker:
         """Health in the API's shape from beats, /proc and supervisord; and what to do, to be put behind the problem's sentence."""
         beats = self._settings.run.glob("browser-*.beat")
         names = sorted(path.name.removeprefix("browser-").removesuffix(".beat") for path in beats)
-        hint, programs = "", dict[str, Program]()
+        programs = dict[str, Program]()
         try:
             programs = asyncio.run(Supervisor(self._settings.supervisor_socket).programs())
+            hint = hint_by(self._settings, programs)
         except (NoSupervisor, Fault):
-            hint = "; supervisord does not answer either. Start it: `gateway up`, or `supervisord -c supervisor.conf`"
-        if "api" in programs:
-            hint = HINTS.get(programs["api"].state, "")
+            hint = hint_by(self._settings, None)
         found = {v.name: v for v in vitals.processes(self._settings, names)}
         processes = [process(name, found.get(name), programs.get(name)) for name in (*found, *(p for p in programs if p not in found))]
         running = [

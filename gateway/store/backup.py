@@ -17,11 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.filesystem import sync
+from gateway.ownership import give_to_parents_owner, refusal
 from gateway.process import try_lock
 from gateway.settings import Settings
 from gateway.store import holds
 from gateway.store.database import open_to_inspect, version
 from gateway.store.migrations import STEPS
+from gateway.supervision import supervisorctl
 
 #: Seconds that a stop may still take: `supervisorctl shutdown` answers before all have ended.
 ENDING = 10.0
@@ -55,7 +57,7 @@ def backup(settings: Settings, to: Path) -> int:
         sync(to)
     except (sqlite3.Error, OSError) as error:
         to.unlink(missing_ok=True)
-        raise Refused(f"the backup could not be made: {error}") from None
+        raise Refused(f"the backup could not be made: {refusal(settings.data, 1) or error}") from None
     return to.stat().st_size
 
 
@@ -67,6 +69,7 @@ def restore(settings: Settings, backup: Path) -> Restored:
         try:
             shutil.copyfile(backup, fresh)
             fresh.chmod(0o600)
+            give_to_parents_owner(fresh)
             sync(fresh)
             aside = _set_aside(database) if database.exists() else None
             fresh.replace(database)
@@ -83,11 +86,14 @@ def _nothing_runs(settings: Settings) -> Iterator[None]:
     until = time.monotonic() + ENDING
     with contextlib.ExitStack() as held:
         for lock in sorted(settings.run.glob("*.lock")):
-            fd = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
+            try:
+                fd = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
+            except PermissionError as error:
+                raise Refused(refusal(settings.data) or str(error)) from None
             held.callback(os.close, fd)
             while not try_lock(fd):
                 if time.monotonic() > until:
-                    stop = "`supervisorctl -c supervisor.conf shutdown`, or Ctrl-C where `gateway up` runs"
+                    stop = f"`{supervisorctl(settings, 'shutdown')}`, or Ctrl-C where `gateway up` runs"
                     raise Refused(f"{lock.stem} runs: stop the gateway first ({stop})")
                 time.sleep(0.1)
         yield

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from gateway_rig import GATEWAY, Gateway, until
@@ -75,7 +76,27 @@ def test_no_command_asks_a_proxy(gateway: Gateway) -> None:
         assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_nobody_there_is_said_with_what_to_do(gateway: Gateway) -> None:
-    elsewhere = {**gateway.environ, "GATEWAY_LISTEN": "127.0.0.1:9"}
-    done = subprocess.run([*GATEWAY, "send", "491701234567", "Hello"], env=elsewhere, capture_output=True, text=True, timeout=20)
-    assert done.returncode == 3 and "gateway up" in done.stderr
+def test_nobody_there_is_said_with_what_to_do(gateway: Gateway, tmp_path: Path) -> None:
+    def said(**environ: str) -> str:
+        command = [*GATEWAY, "send", "491701234567", "Hello"]
+        done = subprocess.run(command, env={**gateway.environ, **environ}, capture_output=True, text=True, timeout=20)
+        assert done.returncode == 3
+        return done.stderr
+
+    listens = f"it listens at {gateway.api.base.removeprefix('http://')}: set GATEWAY_LISTEN to that"
+    assert listens in said(GATEWAY_LISTEN="127.0.0.1:9")
+    assert "there is no data directory" in said(GATEWAY_LISTEN="127.0.0.1:9", GATEWAY_DATA=str(tmp_path / "none"))
+    assert "Start it: `gateway up`" in said(GATEWAY_LISTEN="127.0.0.1:9", GATEWAY_DATA=str(tmp_path))
+
+
+def test_where_a_program_wrote_no_log_supervisords_is_shown(gateway: Gateway, tmp_path: Path) -> None:
+    done = typed(gateway, "logs", "nothing")
+    assert done.returncode == 1 and "there are: api, " in done.stderr
+    (gateway.data / "logs" / "nothing.log").touch()
+    with (gateway.data / "logs" / "supervisord.log").open("a") as log:
+        log.write("2026-01-01 00:00:00,000 INFO spawnerr: can't find command '/x y/gateway'\n")
+    done = typed(gateway, "logs", "nothing", "-n", "500")
+    assert done.returncode == 0 and "can't find command '/x y/gateway'" in done.stdout and "has written nothing" in done.stderr
+    elsewhere = {**gateway.environ, "GATEWAY_DATA": str(tmp_path / "none")}
+    done = subprocess.run([*GATEWAY, "logs", "api"], env=elsewhere, capture_output=True, text=True, timeout=20)
+    assert done.returncode == 1 and "nothing has run yet with the data directory" in done.stderr and "gateway up" in done.stderr

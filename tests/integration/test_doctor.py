@@ -99,11 +99,27 @@ def test_a_network_file_system(patient: Patient, tmp_path_factory: pytest.TempPa
 def test_on_a_network_file_system_nothing_starts(patient: Patient, tmp_path_factory: pytest.TempPathFactory) -> None:
     planted = tmp_path_factory.mktemp("planted") / "mountinfo"
     planted.write_text(f"1 0 8:1 / / rw - ext4 /dev/sda1 rw\n2 1 0:99 / {patient.data} rw - nfs4 server:/export rw\n")
-    for word, status in (("up", 1), ("api", 78)):
+    for word, status in (("up", 78), ("api", 78)):
         command = [*UNSHARED, f'mount --bind {planted} /proc/$$/mountinfo && exec "$@"', "sh", *GATEWAY, word]
         done = subprocess.run(command, env=patient.environ, capture_output=True, text=True, timeout=60)
         assert done.returncode == status and "lies on nfs4" in done.stdout + done.stderr, done.stdout + done.stderr
     assert not (patient.data / "gateway.db").exists()
+
+
+def test_no_directory_for_temporary_files(patient: Patient) -> None:
+    # the tests' own files may lie in /tmp, so it stays, read-only; the data directory is mounted again beside it
+    shell = (
+        f"mount --rbind {patient.data} /mnt && for d in /tmp /var/tmp; do mount --bind $d $d && mount -o bind,remount,ro $d; done"
+        " && cd /proc && unset TMPDIR TEMP TMP && export GATEWAY_DATA=/mnt"
+    )
+    named(patient.examined(shell, status=0)["temporary files"], "can be written", "set TMPDIR", level="warn")
+    code = (
+        "import tempfile; from gateway.up import provide_temporary; from gateway.settings import load;"
+        " provide_temporary(load()); print(tempfile.gettempdir())"
+    )
+    command = [*UNSHARED, f'{shell} && exec "$@"', "sh", sys.executable, "-c", code]
+    done = subprocess.run(command, env=patient.environ, capture_output=True, text=True)
+    assert done.stdout == "/mnt/tmp\n", done.stderr
 
 
 def test_a_snap_chromium(patient: Patient, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from gateway.doctor import books, browser, ground, neighbours
 from gateway.doctor.finding import Finding, Level, fail, ok, split, warn
 from gateway.doctor.neighbours import Listener
 from gateway.doctor.report import as_text, exit_status
-from gateway.filesystem import find
+from gateway.filesystem import Mount, find
 from gateway.provision import WA_JS_SHA256
 
 MOUNTS = r"""21 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
@@ -33,6 +34,20 @@ def test_which_file_system_and_whether_it_will_do(path: str, kind: str, refused:
     assert (mount.kind, mount.refused) == (kind, refused)
 
 
+@pytest.mark.parametrize(
+    "kind, refused, trusted",
+    [
+        *((kind, True, False) for kind in ("virtiofs", "fakeowner", "grpcfuse", "fuse.grpcfuse", "osxfs", "fuse.osxfs", "9p", "drvfs")),
+        *((kind, True, False) for kind in ("nfs", "nfs4", "cifs", "smb3", "fuse.vmhgfs-fuse", "prl_fs", "fuse.rclone", "gfs2")),
+        *((kind, False, True) for kind in ("ext4", "xfs", "btrfs", "zfs", "f2fs", "tmpfs", "overlay")),
+        *((kind, False, False) for kind in ("fuse", "fuse.mergerfs", "fuse.gocryptfs", "fuseblk", "ecryptfs", "aufs", "new", "unknown")),
+    ],
+)
+def test_known_file_systems_are_known_by_name_and_all_others_are_tried(kind: str, refused: bool, trusted: bool) -> None:
+    mount = Mount("/", kind)
+    assert (mount.refused, mount.trusted) == (refused, trusted)
+
+
 def test_what_is_mounted_over_it_counts() -> None:
     assert find(MOUNTS + "\n27 21 0:25 / /var rw - ext4 /dev/sdc rw\n28 27 0:26 / /var rw - nfs server:/ rw", Path("/var/lib")).refused
 
@@ -48,6 +63,32 @@ def test_room(free: float, level: Level) -> None:
 )
 def test_rights(owner: int, mode: int, writable: bool, level: Level) -> None:
     assert ground.judge_rights(Path("/data"), owner, mode, 1, writable).level is level
+
+
+def test_a_file_of_roots_left_behind_by_sudo() -> None:
+    found = ground.judge_rights(Path("/a b"), 1, 0o700, 1, True, [(Path("/a b/gateway.db"), 0), (Path("/a b/run"), 0)])
+    assert found.level is Level.FAIL and found.said.startswith("/a b/gateway.db belongs to root, as do 1 more in /a b; ")
+    assert "`chown -R 1 '/a b'`" in found.todo
+
+
+def sqlite_error(name: str) -> sqlite3.Error:
+    error = sqlite3.OperationalError("it failed")
+    error.sqlite_errorname = name  # type: ignore[misc]
+    return error
+
+
+@pytest.mark.parametrize(
+    "name, refused, level, said",
+    [
+        ("SQLITE_CANTOPEN", "/d/gateway.db belongs to root: chown", Level.FAIL, "belongs to root"),
+        ("SQLITE_CANTOPEN", None, Level.FAIL, "cannot be read"), ("SQLITE_NOTADB", None, Level.FAIL, "is damaged"),
+        ("SQLITE_BUSY", None, Level.WARN, "cannot be read"),
+    ],
+)  # fmt: skip
+def test_only_a_damaged_database_is_called_damaged(name: str, refused: str | None, level: Level, said: str) -> None:
+    found = books.judge_unreadable(Path("/d/gateway.db"), sqlite_error(name), refused)
+    assert found.level is level and said in found.said
+    assert ("damaged" in str(found)) == (name == "SQLITE_NOTADB")
 
 
 def test_the_bundle() -> None:
