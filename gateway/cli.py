@@ -150,9 +150,11 @@ def up(with_sandbox: bool, sandbox_listen: str) -> None:
     """
     from gateway.process import REFUSED
     from gateway.provision import SetupFailed
+    from gateway.up import AlreadyRuns
     from gateway.up import up as run
 
-    with said(SetupFailed, SettingsError, status=REFUSED):
+    # another status than REFUSED: systemd is to try again, as the other one may end
+    with said(SetupFailed, SettingsError, status=REFUSED), said(AlreadyRuns):
         run(load(), sandbox_listen if with_sandbox else None)
 
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import socket
 import sys
 import tempfile
 from collections.abc import Mapping, MutableMapping
+from contextlib import suppress
 from pathlib import Path
 
 from gateway import supervisor_conf
 from gateway.executable import Unusable, find_chromium
 from gateway.filesystem import unfit
 from gateway.ownership import by_sudo, refusal
-from gateway.process import PRIVATE, forbid_core_dumps
+from gateway.process import PRIVATE, forbid_core_dumps, when_there_is_room
 from gateway.provision import SetupFailed, packaged, wa_js_path
 from gateway.settings import Settings
 from gateway.supervisor_conf import NotHeld
@@ -56,7 +58,7 @@ def write_conf(settings: Settings, *, sandbox: str | None = None, environ: Mappi
     except NotHeld as error:
         raise SetupFailed(f"supervisord cannot be given {error}") from None
     path = settings.data / "supervisor.conf"
-    path.write_text(text)
+    when_there_is_room(lambda: path.write_text(text))
     path.chmod(0o600)
     return path
 
@@ -66,7 +68,7 @@ def _text(data: str, environ: Mapping[str, str], sandbox: str | None) -> str:
     values, program = supervisor_conf.environment(environ), supervisor_conf.command([sys.executable, "-m", "gateway"])
     text = packaged("supervisor.conf").read_text()
     if sandbox:
-        text += _SANDBOX.format(listen=sandbox)
+        text += _SANDBOX.format(listen=supervisor_conf.command([sandbox]))
     instead = {
         'GATEWAY_DATA="%%(here)-s/data"': values,
         '"%(here)s/.venv/bin/gateway"': program,
@@ -81,8 +83,12 @@ def command(conf: Path) -> list[str]:
     return [sys.executable, "-m", "supervisor.supervisord", "-n", "-c", str(conf)]
 
 
+class AlreadyRuns(Exception):
+    """A supervisord answers for this data directory; the text says how to see it and how to end it."""
+
+
 def check(settings: Settings) -> None:
-    """Say early what would else fail late. Raises SetupFailed, SettingsError."""
+    """Say early what would else fail late. Raises SetupFailed, SettingsError, AlreadyRuns."""
     settings.key  # noqa: B018 - the file that holds it is read now
     try:
         find_chromium(settings.chromium)
@@ -96,6 +102,12 @@ def check(settings: Settings) -> None:
     settings.make_directories()
     if refused := unfit(settings.data.resolve(), settings.tried):
         raise SetupFailed(refused)
+    with socket.socket(socket.AF_UNIX) as supervisord, suppress(OSError):
+        supervisord.connect(str(settings.supervisor_socket))
+        from gateway.supervision import supervisorctl  # XML-RPC's imports are not for each start
+
+        see, end = (supervisorctl(settings, word) for word in ("status", "shutdown"))
+        raise AlreadyRuns(f"the gateway runs already with {settings.data}: `{see}` shows it, `{end}` ends it")
 
 
 def provide_temporary(settings: Settings, environ: MutableMapping[str, str] = os.environ) -> None:
@@ -109,7 +121,7 @@ def provide_temporary(settings: Settings, environ: MutableMapping[str, str] = os
 
 
 def up(settings: Settings, sandbox: str | None) -> None:
-    """Become supervisord. Raises SetupFailed, SettingsError."""
+    """Become supervisord. Raises SetupFailed, SettingsError, AlreadyRuns."""
     check(settings)
     conf = write_conf(settings, sandbox=sandbox)
     provide_temporary(settings)

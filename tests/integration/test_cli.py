@@ -89,6 +89,11 @@ def test_nobody_there_is_said_with_what_to_do(gateway: Gateway, tmp_path: Path) 
     assert "Start it: `gateway up`" in said(GATEWAY_LISTEN="127.0.0.1:9", GATEWAY_DATA=str(tmp_path))
 
 
+def test_a_second_one_on_the_same_data_is_told_how_to_see_the_first(gateway: Gateway) -> None:
+    done = typed(gateway, "up")
+    assert done.returncode == 1 and f"runs already with {gateway.data}: `supervisorctl -c " in done.stderr
+
+
 def test_where_a_program_wrote_no_log_supervisords_is_shown(gateway: Gateway, tmp_path: Path) -> None:
     done = typed(gateway, "logs", "nothing")
     assert done.returncode == 1 and "there are: api, " in done.stderr
