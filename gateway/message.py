@@ -90,6 +90,17 @@ class Reason(enum.StrEnum):
     IN_FLIGHT = "in_flight"  #: an earlier message of the same chat has no outcome yet
 
 
+#: Hand-overs proven not sent that count no attempt, of one message since it was queued; further ones count: about a quarter of an hour.
+SPARED = 20
+#: Seconds before a hand-over that counted no attempt is tried again: first, and at most.
+SPARED_PAUSE, SPARED_PAUSE_MOST = 0.5, 60.0
+
+
+def spared_pause(before: int) -> float:
+    """Seconds until the next try after a hand-over that counted no attempt; `before`: how many of those there were before it."""
+    return doubling(before + 1, first=SPARED_PAUSE, largest=SPARED_PAUSE_MOST)
+
+
 class HandOverError(Exception):
     """What became of a hand-over that did not end in `placed`; the subclass is the decision.
 
@@ -108,13 +119,14 @@ class Rejected(HandOverError):
 class NotSent(HandOverError):
     """Proven not sent: retry with back-off.
 
-    `counted` is False where the message itself was not at fault (the chat's remote had changed,
-    the document was fenced): such a hand-over counts no attempt.
+    `counted` is False where the message itself was not at fault (the chat's remote had changed): such a hand-over
+    counts no attempt, unless it is one of more than SPARED in a row. `page`: the reason lies in host, page or account
+    (the document was fenced), which end no message however often.
     """
 
-    def __init__(self, code: str, text: str = "", *, counted: bool = True) -> None:
+    def __init__(self, code: str, text: str = "", *, counted: bool = True, page: bool = False) -> None:
         super().__init__(code, text)
-        self.counted = counted
+        self.counted, self.page = counted and not page, page
 
 
 class Unconfirmed(HandOverError):

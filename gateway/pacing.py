@@ -129,6 +129,7 @@ class Pacer:
         self._interval, self._jitter = interval, jitter
         self._windows = [Window(cap) for cap in caps]
         self._next = 0.0
+        self._last = (0.0, 0.0)  # when the last one began, and what `_next` was before
 
     def recall(self, past: Iterable[Past], now: float) -> None:
         """What predecessors handed over. Call it once, before the first hand-over."""
@@ -150,13 +151,20 @@ class Pacer:
 
     def started(self, now: float, random: float, *, new_chat: bool = False) -> None:
         """A hand-over begins; `random` in [0, 1) is the caller's dice."""
+        self._last = (now, self._next)
         self._next = now + self._interval * (1.0 + self._jitter * random)
         for window in self._windows:
             if new_chat or not window.cap.new_chats:
                 window.add(now)
 
-    def take_back(self, at: float, *, new_chat: bool = False) -> None:
-        """The hand-over that began at `at` is proven never to have left the page. The interval is kept all the same."""
+    def take_back(self, at: float, *, new_chat: bool = False, interval: bool = False) -> None:
+        """The hand-over that began at `at` is proven never to have left the page.
+
+        With `interval` the next one need not wait for it either, unless another one has begun since: of a hand-over that is tried
+        over and over through no fault of the session, other chats are not to notice anything.
+        """
+        if interval and self._last[0] == at:
+            self._next = self._last[1]
         for window in self._windows:
             if new_chat or not window.cap.new_chats:
                 window.take_back(at)

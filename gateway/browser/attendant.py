@@ -22,6 +22,7 @@ from gateway.browser.bridge import Bridge, Refused, Report
 from gateway.browser.endpoint import NotYet, find_endpoint
 from gateway.browser.interruptions import Interruptions
 from gateway.browser.page import Broken, Gone, Late, Page, PageError
+from gateway.browser.refusals import Refusals
 from gateway.browser.scripts import Scripts
 from gateway.browser.standing import Standing
 from gateway.browser.translate import for_log
@@ -178,7 +179,8 @@ class Attendant:
         s.report, s.bare = report, bare[:200] if bare else None
         s.steady_at = now - report.steady if report is not None and report.steady is not None else None
         # a library that is still putting itself together does not fail
-        broken = (report is not None and report.canary is not None) or (report is None and bare is not None)
+        refuses = s.refusals.said(now) is not None
+        broken = (report is not None and report.canary is not None) or (report is None and bare is not None) or refuses
         s.canary_failed_since = (s.canary_failed_since or now) if broken else None
         if report is not None and report.url.startswith(self._scripts.url):
             s.elsewhere_since = None
@@ -194,6 +196,8 @@ class Attendant:
                 await bridge.page.put_bridge()
                 log.info("The bridge was replaced in the living page", session=self._standing.session)
             elif (report.generation, report.epoch) != (bridge.generation, bridge.epoch):
+                if report.generation != bridge.generation:
+                    self._standing.refusals = Refusals()  # a new document refuses nothing yet
                 generation = await bridge.attach()
                 log.info("Attached to the page", session=self._standing.session, generation=generation, mode=report.mode)
                 self._standing.stir()

@@ -27,6 +27,8 @@
   const EVENTS = 10_000;
   /** Milliseconds that one question to WhatsApp's code may take inside a bigger call. */
   const PATIENCE = 5_000;
+  /** Milliseconds for all questions about one message. */
+  const LOOK = 12_000;
   /** Milliseconds between ack −1 and our report of it: the result with its code comes a moment later. */
   const CODE_DELAY = 50;
   /** Presses that one dialog gets; one that outlasts them is for a person. */
@@ -559,8 +561,11 @@
       }
     }
     const witnessed = await seen(witness);
+    // a chat that has moved is opened under its new id, which the host may not know yet
+    const also = Object.values(opened).flatMap((id) => (id === null || id.endsWith('@g.us') ? [] : [`true_${id}_${hex}`]));
+    const asked = [...new Set([...keys, ...also])];
     let found = null;
-    for (const key of keys) {
+    for (const key of asked) {
       try {
         const message = await within(chat.getMessageById(key));
         const ack = Number(message.ack ?? 0);
@@ -573,13 +578,21 @@
     const after = call?.state ?? null;
     // what changed while we looked may have been looked for too early: let it settle
     const ledger = before === after ? after : 'running';
-    return { hex, ledger, age: call ? (performance.now() - call.since) / 1000 : null, opened, answers, witnessed, found };
+    return { hex, ledger, age: call ? (performance.now() - call.since) / 1000 : null, opened, answers, also, witnessed, found };
   };
+
+  /** What `look` found, or that the page could not say: a chat that hangs holds back none of the others that were asked for. @param {Sought} sought */
+  const answered = (sought) =>
+    within(look(sought), LOOK).catch(() => {
+      const call = state.calls.get(sought.hex);
+      const age = call ? (performance.now() - call.since) / 1000 : null;
+      return { hex: sought.hex, ledger: call?.state ?? null, age, opened: {}, answers: {}, also: [], witnessed: false, found: null };
+    });
 
   /** @param {Holder & {sought: Sought[]}} a */
   const find = async (a) => {
     current(a);
-    return { generation: state.generation, found: await Promise.all(a.sought.map(look)) };
+    return { generation: state.generation, found: await Promise.all(a.sought.map(answered)) };
   };
 
   /** Outcomes that are committed: nothing of these ids needs to be known any more. @param {Holder & {hexes: string[]}} a */

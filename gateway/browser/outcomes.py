@@ -9,14 +9,15 @@ import time
 import structlog
 
 from gateway.message import ACKED, Restricted, State, backoff, error_of_nack
+from gateway.pauses import doubling
 from gateway.settings import Settings
 from gateway.store import claims
 from gateway.store.sessions import Fence
 
 log = structlog.get_logger()
 
-#: Seconds before a chat with history is tried again that WhatsApp has just restricted.
-RESTRICTED_DELAY = 60.0
+#: Seconds before a message to a chat with history is tried again after WhatsApp refused it to a restricted account: first, and at most.
+RESTRICTED_DELAY, RESTRICTED_DELAY_MOST = 60.0, 3_600.0
 
 
 def acked(conn: sqlite3.Connection, fence: Fence, *, hex: str, ack: int, at: float) -> str | None:
@@ -33,8 +34,9 @@ def nacked(conn: sqlite3.Connection, fence: Fence, settings: Settings, *, hex: s
     if row is None:
         return None
     error, now = error_of_nack(code), time.time()
-    delay = RESTRICTED_DELAY
-    if not isinstance(error, Restricted):
+    if isinstance(error, Restricted):
+        delay = doubling(claims.ended(conn, row, "restricted") + 1, first=RESTRICTED_DELAY, largest=RESTRICTED_DELAY_MOST)
+    else:
         delay = backoff(row["attempts"] + 1, first=settings.retry_delay, largest=settings.retry_max_delay, random=random.random())
     new = claims.nacked(conn, fence, hex=hex, error=error, due=now + delay, now=now, max_attempts=settings.max_attempts)
     return str(row["public"]) if new else None

@@ -15,12 +15,13 @@ from gateway.browser.page import PageError
 from gateway.browser.records import Records
 from gateway.browser.standing import Standing
 from gateway.browser.translate import for_log
+from gateway.pauses import doubling
 from gateway.settings import Settings
 
 log = structlog.get_logger()
 
-#: Seconds before the next look for a page to listen to.
-LOOK = 0.05
+#: Seconds before the next look for a page to listen to; after failures in a row it grows up to LOOK_MOST.
+LOOK, LOOK_MOST = 0.05, 0.5
 
 
 class Receiver:
@@ -31,6 +32,7 @@ class Receiver:
 
     async def run(self) -> None:
         """For ever. Raises Fenced."""
+        failures = 0
         while True:
             bridge = self._standing.bridge
             if bridge is None or bridge.generation is None or bridge.page.lost.done():
@@ -38,9 +40,11 @@ class Receiver:
                 continue
             try:
                 await self._listen(bridge, bridge.generation)
+                failures = 0
             except (PageError, Refused) as error:
                 log.debug("Listening to the page is interrupted", reason=for_log(str(error)))
-                await asyncio.sleep(LOOK)
+                failures += 1
+                await asyncio.sleep(doubling(failures, first=LOOK, largest=LOOK_MOST))
 
     async def _listen(self, bridge: Bridge, generation: str) -> None:
         if self._heard[0] != generation:

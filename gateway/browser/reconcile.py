@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.message import Key
-from gateway.store.model import Pending
+from gateway.store.model import Claim, Pending
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,7 @@ class Verdict(enum.Enum):
     LOST = "lost"  #: failed(outcome_unknown)
     QUEUE = "queue"  #: proven not sent: queued again, same id
     ASK_AGAIN = "ask again"
+    UNANSWERED = "unanswered"  #: of a held one: asked for often enough, it stays held
 
 
 #: Seconds for which the page must have been synced without a break before absence proves anything, where no witness
@@ -104,16 +105,27 @@ def sought(p: Pending, own: tuple[str | None, ...], *, generation: str | None = 
     A witness serves a document (`generation`) other than the one that sent it, which must have read it from disk, and
     within the same `incarnation` of the profile.
     """
-    hex_ = p.key.hex if p.key else p.hex
-    first = p.key.remote if p.key else p.remote or p.address
-    group = p.group or first.endswith("@g.us")
-    chats = (first,) if group else tuple(c for c in dict.fromkeys((first, p.remote, p.pn, p.lid)) if c)
-    keys = _keys(chats, hex_, (p.key.participant if p.key else p.participant, None, p.participant, *own))
+    key = p.key or Key(p.remote or p.address, p.hex, p.participant)
+    hex_, chats, keys = _everywhere(key, (p.remote, p.pn, p.lid), (p.participant, *own))
     w = p.witness
     if w is None or w.generation == generation or w.incarnation != incarnation:
         return Sought(hex_, chats, keys)
     places = tuple(dict.fromkeys((w.key.remote, *chats))) if w.key.remote in chats else (w.key.remote,)
     return Sought(hex_, chats, keys, _keys(places, w.key.hex, (w.key.participant, None, *own)))
+
+
+def sought_before_sending(c: Claim, own: tuple[str | None, ...]) -> Sought:
+    """The same of a message that may be sent although its outcome is unknown: it may be there under a key of an earlier attempt."""
+    return Sought(*_everywhere(c.key, (c.remote, c.pn, c.lid), own))
+
+
+def _everywhere(
+    key: Key, remotes: tuple[str | None, ...], participants: tuple[str | None, ...]
+) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+    """The id, the chats it may lie in, and every key that it may have there."""
+    group = key.remote.endswith("@g.us")
+    chats = (key.remote,) if group else tuple(c for c in dict.fromkeys((key.remote, *remotes)) if c)
+    return key.hex, chats, _keys(chats, key.hex, (key.participant, None, *participants))
 
 
 def _keys(chats: tuple[str, ...], hex_: str, participants: tuple[str | None, ...]) -> tuple[str, ...]:
@@ -127,13 +139,14 @@ def sight(asked: Sought, answer: dict[str, Any]) -> Sight:
     """What the bridge's answer to `asked` amounts to.
 
     Absent needs the chat that the message went to opened, and every key answered: `msg_not_found`,
-    or `chat_not_found` for the other remote, as one of pn and lid always says.
+    or `chat_not_found` for the other remote, as one of pn and lid always says. `also`: keys that the bridge
+    asked under besides, since a chat was opened under an id that was not known here.
     """
     found = answer.get("found")
     if found:
         return Sight(Seen.FOUND, int(found["ack"]), found.get("code"))
     opened = answer.get("opened", {}).get(asked.chats[0])
-    said = [answer.get("answers", {}).get(key) for key in asked.keys]
+    said = [answer.get("answers", {}).get(key) for key in (*asked.keys, *answer.get("also", ()))]
     if not opened or "msg_not_found" not in said or not set(said) <= {"msg_not_found", "chat_not_found"}:
         return Sight(Seen.UNKNOWN)
     return Sight(Seen.ABSENT)

@@ -14,7 +14,7 @@ from gateway.beat import boot_time
 from gateway.browser import outcomes
 from gateway.browser.bridge import Bridge, Refused
 from gateway.browser.page import PageError
-from gateway.browser.reconcile import SYNCED, Facts, Seen, Sight, Sought, Verdict, decide, sight, sought
+from gateway.browser.reconcile import SYNCED, Facts, Sight, Sought, Verdict, decide, sight, sought
 from gateway.browser.records import Records
 from gateway.browser.sender import Sender
 from gateway.browser.standing import Link, Standing, awakened
@@ -28,6 +28,8 @@ log = structlog.get_logger()
 
 #: Seconds after which one that waits is asked for again: at first, and at most.
 AGAIN, AGAIN_MOST = 0.25, 10.0
+#: Questions without a verdict after which a held message, whose release was asked for, stays held: about a minute.
+HELD_ASKS = 12
 #: Messages asked for in one call: each may take the page 5 s for each of its questions at worst.
 AT_ONCE = 40
 #: Seconds that such a call may take.
@@ -47,6 +49,7 @@ class Reconciler:
         self._settings, self._standing, self._records, self._sender, self._known = settings, standing, records, sender, known
         self._again: dict[int, tuple[float, float]] = {}  # row → not before, and the pause that led there
         self._generation: str | None = None
+        self._asks: dict[int, int] = {}  # row → how often it was asked for without a verdict
         self._swept_at = 0.0
 
     async def run(self) -> None:
@@ -70,13 +73,14 @@ class Reconciler:
     async def _round(self, bridge: Bridge, link: Link) -> None:
         s = self._standing
         if self._generation != bridge.generation:
-            self._generation, self._again, self._swept_at = bridge.generation, {}, boot_time()
+            self._generation, self._again, self._asks, self._swept_at = bridge.generation, {}, {}, boot_time()
         first = s.reconciled != bridge.generation
         if first:
             await self._first(bridge, link)
             return
         pending = await self._read(0.0)
         self._again = {p.rowid: self._again[p.rowid] for p in pending if p.rowid in self._again}  # an ack may have ended the others
+        self._asks = {p.rowid: self._asks[p.rowid] for p in pending if p.rowid in self._asks}
         rows = self._due(pending)
         if rows or self._sender.given_up:
             await self._attach(bridge)
@@ -158,7 +162,10 @@ class Reconciler:
             generation_gone=p.generation != link.generation,
             attached_since=True,  # each round attaches first, and leaves out what was called since
         )
-        return decide(facts), seen
+        verdict = decide(facts)
+        if p.held and facts.synced and verdict in (Verdict.WAIT, Verdict.ASK_AGAIN) and self._asks.get(p.rowid, 0) >= HELD_ASKS:
+            verdict = Verdict.UNANSWERED
+        return verdict, seen
 
     def _write(self, conn: sqlite3.Connection, decided: list[tuple[Pending, Sought, tuple[Verdict, Sight]]]) -> list[str]:
         """One transaction; returns the messages that are sent now."""
@@ -176,8 +183,8 @@ class Reconciler:
     def _write_open(self, conn: sqlite3.Connection, p: Pending, verdict: Verdict, seen: Sight, now: float) -> None:
         fence = self._records.fence
         if p.held:
-            # absent, or of another incarnation: it stays held, and is counted
-            if seen.seen is Seen.ABSENT:
+            # absent, of another incarnation, or the page cannot say: it stays held, and is counted
+            if verdict not in (Verdict.WAIT, Verdict.ASK_AGAIN):
                 outbox.reconciled(conn, fence, rowid=p.rowid, attempt=p.attempt, verdict="absent", now=now)
         elif verdict is Verdict.QUEUE:
             self._write_absent(conn, p, now)
@@ -191,10 +198,11 @@ class Reconciler:
         the third on it counts, and one day it is a dead letter.
         """
         deaths = outbox.deaths(conn, rowid=p.rowid, generation=self._generation or "")
+        again = max(deaths, outbox.spared(conn, rowid=p.rowid))
         pause = 0.0
-        if deaths >= CHANCE:
+        if again >= CHANCE:
             first, largest = self._settings.retry_delay, self._settings.retry_max_delay
-            pause = backoff(deaths, first=first, largest=largest, random=random.random())
+            pause = backoff(again, first=first, largest=largest, random=random.random())
         outbox.reconciled(
             conn, self._records.fence, rowid=p.rowid, attempt=p.attempt, verdict="absent", now=now, due=now + pause,
             counted=deaths > CHANCE, max_attempts=self._settings.max_attempts,
@@ -206,6 +214,7 @@ class Reconciler:
         steady = self._standing.synced(now)
         left = SYNCED - steady if steady is not None and steady < SYNCED else pause
         self._again[p.rowid] = (now + min(pause, left), pause)
+        self._asks[p.rowid] = self._asks.get(p.rowid, 0) + 1
 
     async def _after(self, bridge: Bridge, decided: list[tuple[Pending, Sought, tuple[Verdict, Sight]]]) -> None:
         """Ask again for what waits; let the page forget what is committed; say what was found."""
@@ -215,10 +224,11 @@ class Reconciler:
                 self._ask_later(p, now)
                 continue
             self._again.pop(p.rowid, None)
+            self._asks.pop(p.rowid, None)
             self._sender.given_up.pop(p.rowid, None)
             settled.append(q.hex)
             if p.state in OPEN:
-                how = log.error if verdict is Verdict.LOST else log.info
+                how = log.error if verdict in (Verdict.LOST, Verdict.UNANSWERED) else log.info
                 how("Reconciled a message", message=p.message, session=s.session, verdict=verdict.value)
         s.work.set()
         if settled:

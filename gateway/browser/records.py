@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import sqlite3
 from collections.abc import Callable
 from typing import TypeVar
@@ -38,13 +39,15 @@ class Records:
             return None
 
     async def surely(self, operation: Operation[T]) -> T:
-        """Returns after the commit, however long the database is locked or full. For outcomes."""
-        while True:
+        """Returns after the commit, however long the database is locked or full, which is logged more and more rarely. For outcomes."""
+        for tries in itertools.count(1):
             try:
                 return await self._writer.run(operation, ring=("api",))
             except (Locked, Full, QueueFull) as error:
-                log.warning("An outcome waits for the database", reason=str(error))
+                if tries.bit_count() == 1:  # the 1st, 2nd, 4th, 8th, … time
+                    log.warning("An outcome waits for the database", reason=str(error), tries=tries)
                 await asyncio.sleep(PAUSE)
+        raise AssertionError("unreachable")
 
     async def read(self, operation: Operation[T]) -> T:
         return await self._reader.run(operation)

@@ -26,7 +26,7 @@ from gateway.store.recipients import ABSENT, Known, Unresolved
 log = structlog.get_logger()
 
 #: Look-ups at once that are younger than SLOW seconds, and all in all. They are questions to WhatsApp's server, which counts them.
-AT_ONCE, MOST, SLOW = 4, 32, 1.0
+AT_ONCE, MOST, SLOW = 4, 32, 0.5
 #: Seconds that one look-up may take: two questions of the page and the opening of the chat.
 PATIENCE = 35.0
 #: Seconds that a caller of GET /api/contacts waits, and such calls that are asked for at once.

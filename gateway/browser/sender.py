@@ -12,11 +12,12 @@ import structlog
 from gateway.beat import boot_time
 from gateway.browser.bridge import Bridge, Refused
 from gateway.browser.page import PageError
-from gateway.browser.reconcile import Seen, Sight, Sought, sight
+from gateway.browser.reconcile import Seen, sight, sought_before_sending
 from gateway.browser.records import Records
 from gateway.browser.standing import Link, Standing, awakened
-from gateway.browser.translate import STALE, error_of_answer, error_of_exception, for_log
-from gateway.message import HandOverError, NotSent, Rejected, Unconfirmed, backoff
+from gateway.browser.translate import STALE, error_of_answer, error_of_exception, for_log, of_refusal
+from gateway.message import HandOverError, NotSent, Rejected, Unconfirmed, backoff, spared_pause
+from gateway.pauses import doubling
 from gateway.settings import Settings
 from gateway.store import outbox, recipients
 from gateway.store.database import CLAIM_ROOM, room
@@ -26,8 +27,8 @@ log = structlog.get_logger()
 
 #: Seconds between two looks whether the page is fit to take a message again.
 LOOK = 1.0
-#: Seconds before a hand-over is tried again that failed through no fault of the message.
-BLAMELESS_DELAY = 0.5
+#: Seconds before the store is asked again for a message that is due and was not to be had: first, and at most.
+EMPTY, EMPTY_MOST = 0.02, 1.0
 
 
 class Sender:
@@ -39,6 +40,7 @@ class Sender:
         self._places = asyncio.Semaphore(settings.in_flight)
         self.in_hand: set[int] = set()
         self.given_up: dict[int, int] = {}
+        self._empty = 0  # claims in a row that found nothing although something was due
 
     async def run(self) -> None:
         """For ever. Raises Fenced."""
@@ -62,6 +64,9 @@ class Sender:
             await asyncio.sleep(min(pause, LOOK))
             if pause > LOOK:  # a cap's pause may last for hours, and end early if a hand-over is taken back
                 return None
+        if (pause := s.refusals.pause(boot_time())) > 0:
+            await asyncio.sleep(min(pause, LOOK))
+            return None
         s.work.clear()
         bridge, link = s.claimable(boot_time()), s.link
         if bridge is None or link is None or not self._roomy():
@@ -83,12 +88,15 @@ class Sender:
             return None
         claim, due = found
         if claim is None:
-            wait = None if due is None else max(0.02, due - time.time())
-            if wait is not None and wait <= 0.02:
+            wait = None if due is None else max(EMPTY, due - time.time())
+            self._empty = self._empty + 1 if wait is not None and wait <= EMPTY else 0
+            if self._empty:
                 s.turns.set()  # due, and not to be had: the session's row is not as we think, and the keeper reads it at once
+                wait = doubling(self._empty, first=EMPTY, largest=EMPTY_MOST)
             # what is due later than in a second the lookout sees coming, whatever the wall clock does meanwhile
             await awakened(s.work, wait if wait is not None and wait <= LOOK else None)
             return None
+        self._empty = 0
         self.in_hand.add(claim.rowid)
         began = boot_time()
         self._pacer.started(began, random.random(), new_chat=claim.new_chat)
@@ -110,6 +118,7 @@ class Sender:
             error = await self._place(claim, bridge, link)
         finally:
             self._places.release()
+        self._standing.refusals.note(error, boot_time())
         if error is None:
             await self._records.surely(
                 lambda conn: outbox.placed(conn, self._records.fence, rowid=claim.rowid, attempt=claim.attempt, now=time.time())
@@ -118,7 +127,7 @@ class Sender:
         else:
             await self._settle(claim, error)
         if isinstance(error, NotSent | Rejected):
-            self._pacer.take_back(began, new_chat=claim.new_chat)
+            self._pacer.take_back(began, new_chat=claim.new_chat, interval=_spares(error))
         self.in_hand.discard(claim.rowid)
         self._standing.work.set()
 
@@ -126,7 +135,7 @@ class Sender:
         """Ask the page to take it; None: it did. Never raises: what went wrong is the answer."""
         self.given_up.pop(claim.rowid, None)
         try:
-            if claim.accept_duplicate and (known := await self._known(claim, bridge)) is not None:
+            if claim.accept_duplicate and (known := await self._known(claim, bridge, link)) is not None:
                 return known
             answer = await bridge.send(claim, link.account, self._settings.call_timeout, again=claim.accept_duplicate)
         except PageError as error:
@@ -134,27 +143,31 @@ class Sender:
             return error_of_exception(error)
         return error_of_answer(answer)
 
-    async def _known(self, claim: Claim, bridge: Bridge) -> HandOverError | None:
+    async def _known(self, claim: Claim, bridge: Bridge, link: Link) -> HandOverError | None:
         """Of a message that may be sent although its outcome is unknown: does the page have it? None: it does not."""
-        asked = Sought(claim.key.hex, (claim.remote,), (str(claim.key),))
+        asked = sought_before_sending(claim, (link.account, link.lid))
         try:
-            seen: Sight = sight(asked, (await bridge.find([asked], self._settings.call_timeout))[0])
+            seen = sight(asked, (await bridge.find([asked], self._settings.call_timeout))[0]).seen
         except Refused as error:
-            return NotSent(error.code, str(error), counted=False)
-        if seen.seen is Seen.ABSENT:
+            return of_refusal(error.code, str(error))
+        except PageError as error:  # nothing was handed over yet, so nothing is unknown that was known before
+            return NotSent("not_looked_up", f"the page did not say whether it has this message: {error}", counted=False)
+        if seen is Seen.ABSENT:
             return None
-        if seen.seen is Seen.FOUND:
+        if seen is Seen.FOUND:
             return Unconfirmed("on_the_page", "WhatsApp's page has this message: its own state decides")
         return NotSent("not_looked_up", "the page could not say whether it has this message", counted=False)
 
     async def _settle(self, claim: Claim, error: HandOverError) -> None:
         """The one way out of the claim, in one commit."""
-        due = time.time() + self._delay(claim, error)
+        first, largest = self._settings.retry_delay, self._settings.retry_max_delay
+        delay = backoff(claim.attempts + 1, first=first, largest=largest, random=random.random())
 
         def op(conn: sqlite3.Connection) -> None:
             now = time.time()
+            pause = spared_pause(outbox.spared(conn, rowid=claim.rowid)) if isinstance(error, NotSent) and not error.counted else delay
             outbox.sent_not(
-                conn, self._records.fence, rowid=claim.rowid, attempt=claim.attempt, error=error, due=due, now=now,
+                conn, self._records.fence, rowid=claim.rowid, attempt=claim.attempt, error=error, due=now + pause, now=now,
                 max_attempts=self._settings.max_attempts,
             )  # fmt: skip
             if error.code in STALE:
@@ -170,8 +183,7 @@ class Sender:
         elif error.code in STALE:
             self._standing.names.set()
 
-    def _delay(self, claim: Claim, error: HandOverError) -> float:
-        if isinstance(error, NotSent) and not error.counted:
-            return BLAMELESS_DELAY
-        first, largest = self._settings.retry_delay, self._settings.retry_max_delay
-        return backoff(claim.attempts + 1, first=first, largest=largest, random=random.random())
+
+def _spares(error: HandOverError) -> bool:
+    """Whether the message's chat alone is in trouble: others are to go on as if it had not been tried."""
+    return isinstance(error, NotSent) and not error.counted and not error.page

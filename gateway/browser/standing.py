@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 
 from gateway.beat import SILENT, Stalls, boot_time, fitting
 from gateway.browser.bridge import Bridge, Report
+from gateway.browser.refusals import Refusals
 from gateway.pacing import Pacer
 from gateway.session import FRESH, ROUND_TRIP, Evidence, State
 
@@ -38,6 +39,7 @@ class Standing:
     epoch: int
     since: float
     pacer: Pacer
+    refusals: Refusals = field(default_factory=Refusals)  #: of hand-overs, by the page
     bridge: Bridge | None = None  #: of the page that we are attached to
     chromium_pid: int | None = None
     stalls: Stalls = field(default_factory=lambda: Stalls(STALL))  #: of this host, stopped with its machine or container
@@ -113,7 +115,9 @@ class Standing:
             return "not asked"
         if self.report.library is None:
             return "wa-js is not in the document"
-        return self.report.canary if self.report.ready else "wa-js is not ready yet"
+        if not self.report.ready:
+            return "wa-js is not ready yet"
+        return self.report.canary or self.refusals.said(boot_time())
 
     def evidence(self) -> Evidence:
         r, page = self.report, self.bridge.page if self.bridge else None

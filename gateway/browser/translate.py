@@ -27,8 +27,8 @@ REJECTING = frozenset(
         "type_unknown",
     }
 )
-#: The chat is not the one that the key names: nothing was placed, the recipient is to be looked up anew.
-STALE = frozenset({"remote_changed", "message_key_remote_id_is_not_same_of_chat", "chat_not_found"})
+#: The chat is not the one that the key names, or could not be asked: nothing was placed, the recipient is to be looked up anew.
+STALE = frozenset({"remote_changed", "message_key_remote_id_is_not_same_of_chat", "chat_not_found", "not_looked_up"})
 #: The bridge refused before it placed anything, for a reason that lies in host, page or account, never in the message.
 _BLAMELESS = frozenset({"never_attached", "stale_host", "stale_call", "other_document", "other_account", "library_broken", "no_library"})
 
@@ -53,8 +53,7 @@ def error_of_exception(error: PageError) -> HandOverError:
 def error_of_answer(answer: dict[str, Any]) -> HandOverError | None:
     """What the bridge's answer to a send means; None: the message is placed."""
     if refused := answer.get("refused"):
-        # the bridge refuses before the ledger's entry is made
-        return NotSent(refused["code"], refused["text"], counted=refused["code"] not in _BLAMELESS)
+        return of_refusal(refused["code"], refused["text"])
     if failed := answer.get("error"):
         return Unconfirmed(failed["code"], failed["text"])
     match answer.get("status"):
@@ -67,8 +66,13 @@ def error_of_answer(answer: dict[str, Any]) -> HandOverError | None:
     return Unconfirmed("page_broken", f"the bridge answered {answer!r}")
 
 
+def of_refusal(code: str, text: str) -> NotSent:
+    """The bridge refused a call, which it does before the ledger's entry is made."""
+    return NotSent(code, text, page=code in _BLAMELESS)
+
+
 def _of_failure(code: str, text: str) -> HandOverError:
     """An error before the message reached WhatsApp's own code: proven not sent."""
     if code in REJECTING:
         return Rejected(code, text)
-    return NotSent(code, text, counted=code not in STALE and code not in _BLAMELESS)
+    return NotSent(code, text, counted=code not in STALE, page=code in _BLAMELESS)

@@ -12,7 +12,20 @@ import json
 import sqlite3
 from typing import Any
 
-from gateway.message import ACKED, HandOverError, Key, NotSent, Reason, Rejected, Restricted, State, Unconfirmed, new_hex, state_of_ack
+from gateway.message import (
+    ACKED,
+    SPARED,
+    HandOverError,
+    Key,
+    NotSent,
+    Reason,
+    Rejected,
+    Restricted,
+    State,
+    Unconfirmed,
+    new_hex,
+    state_of_ack,
+)
 from gateway.store import counters, events, handovers, lanes, recipients, sessions, transitions
 from gateway.store.model import Claim, Overdue
 from gateway.store.sessions import Fence
@@ -194,12 +207,25 @@ def _settle(
         sessions.restrict(conn, fence, until=error.until, everything=error.everything, now=now)
     else:
         assert isinstance(error, NotSent)
-        outcome, values["attempts"] = "not_sent", row["attempts"] + error.counted
-        to = State.FAILED if error.counted and values["attempts"] >= max_attempts else State.QUEUED
+        counted = error.counted or (not error.page and spared(conn, rowid=row["id"]) >= SPARED)
+        outcome, values["attempts"] = "not_sent", row["attempts"] + counted
+        to = State.FAILED if counted and values["attempts"] >= max_attempts else State.QUEUED
         values |= {"reason": Reason.ATTEMPTS.value} if to is State.FAILED else {"due": due}
     end_attempt(conn, row, outcome, error, now)
     transitions.move(conn, row, to, now=now, values=values, data=data)
     lanes.recompute(conn, row["session"], row["recipient"])
+
+
+def spared(conn: sqlite3.Connection, *, rowid: int) -> int:
+    """Hand-overs of the row that were proven not sent and counted no attempt, since it was accepted or requeued."""
+    row = transitions.row_of(conn, rowid)
+    return 0 if row is None else ended(conn, row, "not_sent") - int(row["attempts"])
+
+
+def ended(conn: sqlite3.Connection, row: Row, outcome: str) -> int:
+    """Hand-overs of the row with that outcome, since it was accepted or requeued."""
+    query = "SELECT count(*) FROM attempt WHERE message = ? AND outcome = ? AND claimed_at >= ?"
+    return int(conn.execute(query, (row["id"], outcome, row["ord"])).fetchone()[0])
 
 
 def end_attempt(conn: sqlite3.Connection, row: Row, outcome: str, error: HandOverError | None, now: float) -> None:

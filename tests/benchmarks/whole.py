@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import handing_over
+import looking_up
 import recovering
 import resting
 import sending
@@ -18,5 +19,6 @@ def measure(scale: Scale) -> Iterator[Row]:
         gateway.link()
         yield from resting.measure(scale, gateway)
         yield from handing_over.measure(scale, gateway)
+        yield from looking_up.measure(scale, gateway)
         yield from sending.measure(scale, gateway)
         yield from recovering.measure(scale, gateway)

@@ -12,6 +12,7 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 WANTED = [
     "64 connections", "256 connections", "Idempotency-Key", "syncs of 10 ms", "waiting in one chat", "waiting in as many chats", "future",
     "finished", "/metrics", "at rest", "memory of our", "memory of Chromium", "handed over", "pacing 0", "Chromium killed", "host killed",
+    "slow look-ups",
 ]  # fmt: skip
 
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sqlite3
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from host_rig import HOST, HostRig, until
+from host_rig import HOST, SESSION, HostRig, until
 
 from gateway.browser.reconcile import SYNCED
-from gateway.message import State
+from gateway.message import State, Unconfirmed
 from gateway.session import State as SessionState
+from gateway.store import lanes, outbox, sessions
 
 #: A host that never makes the call that follows its claim.
 STOPS_BEFORE_THE_CALL = f"""
@@ -186,6 +188,57 @@ async def test_a_group_message_is_found_again_under_our_lid(rig: HostRig) -> Non
     await rig.sent(id)
     assert not await rig.twice()
     assert all(r["page_resends"] == 0 for r in await rig.truth())
+
+
+async def test_an_accepted_duplicate_whose_chat_has_moved_is_sent_and_starves_nobody(tmp_path: Path) -> None:
+    async with HostRig(tmp_path, send_interval=0.2) as rig:
+        await rig.linked()
+        await rig.sent(await rig.accept("4915550001", "the chat is known now"))
+        await rig.kill_host()
+        await rig.control("settings", lid_migration=True)
+        id = await rig.accept("4915550001", "never handed over", priority=9)
+        await rig.writer.run(_lose)
+        await rig.writer.run(lambda conn: outbox.requeue(conn, id=id, accept_duplicate=True, now=time.time()))
+        others = await rig.accept_many([(f"49155501{n:02d}", f"beside it {n}") for n in range(5)])
+        await rig.start_host()
+        await rig.sent(id, *others, seconds=15)
+        view = await rig.message(id)
+        assert [a.outcome for a in view.attempts] == ["lost", "not_sent", "sent"] and view.attempts[1].code == "remote_changed"
+        assert not await rig.twice()
+
+
+def _lose(conn: sqlite3.Connection) -> None:
+    """A host claims the message that is due, hands nothing over, and its outcome becomes unknown."""
+    now, session = time.time(), sessions.get(conn, SESSION)
+    assert session is not None and session.incarnation is not None
+    fence = sessions.attach_host(conn, name=SESSION, now=now)
+    claim = outbox.claim(conn, fence, generation="gone", incarnation=session.incarnation, now=now)
+    assert claim is not None
+    outbox.sent_not(conn, fence, rowid=claim.rowid, attempt=claim.attempt, error=Unconfirmed("x"), due=now, now=now, max_attempts=9)
+    assert outbox.reconciled(conn, fence, rowid=claim.rowid, attempt=claim.attempt, verdict="lost", now=now)
+
+
+async def test_an_accepted_duplicate_that_the_page_has_under_our_other_name_is_not_sent_again(rig: HostRig) -> None:
+    group = "120363000000000001@g.us"
+    await rig.control("groups", id=group, subject="Team", participants=["491700000001", "4915550001"])
+    await rig.linked()
+    id = await rig.accept(group, "to all")
+    await rig.sent(id)
+    await rig.control("settings", group_participant="pn")
+    generation = (await rig.session()).generation
+    await rig.order("reload_page")
+    await ready_in_a_new_document(rig, generation)
+    await rig.kill_host()
+
+    def doubt(conn: sqlite3.Connection) -> None:
+        conn.execute("UPDATE outbox SET state = 0, uncertain = 1, resend = 1 WHERE public = ?", (id,))
+        lanes.rebuild(conn)
+
+    await rig.writer.run(doubt)
+    await rig.start_host()
+    await rig.sent(id)
+    (row,) = await rig.truth()
+    assert (row["calls"], row["stanzas"]) == (1, 1)
 
 
 async def _generation_other_than(rig: HostRig, generation: str | None) -> bool:

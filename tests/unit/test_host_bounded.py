@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import types
 from typing import Any, cast
 
-from gateway.browser.reconciler import SWEEP, Reconciler
+from gateway.beat import boot_time
+from gateway.browser.reconcile import Seen, Sight, Verdict
+from gateway.browser.reconciler import HELD_ASKS, SWEEP, Reconciler
 from gateway.browser.sender import Sender
 from gateway.browser.standing import Standing
+from gateway.message import State
 from gateway.pacing import Pacer
 from gateway.settings import Settings
+from gateway.store.model import Pending
 
 
 class Page:
@@ -66,6 +71,26 @@ def test_calls_given_up_on_are_forgotten_once_they_cannot_come_any_more() -> Non
     sender.given_up = {7: 0, 8: 1}  # 8 was made while the attachment was renewed: it may still come
     round_(reconciler, page)
     assert page.attachment == 1 and sender.given_up == {8: 1}
+
+
+def test_a_held_message_that_the_page_cannot_speak_of_stays_held_after_a_while() -> None:
+    reconciler, _, _ = host()
+    reconciler._standing.steady_at = boot_time() - 60
+    held = pending(held=True)
+    answer = {"ledger": None, "witnessed": False}
+    link = cast(Any, types.SimpleNamespace(generation="g", incarnation="i"))
+    verdicts = []
+    for _ in range(HELD_ASKS + 1):
+        verdict, _ = reconciler._decide(held, link, Sight(Seen.UNKNOWN), answer)
+        verdicts.append(verdict)
+        reconciler._ask_later(held, boot_time())
+    assert verdicts == [Verdict.ASK_AGAIN] * HELD_ASKS + [Verdict.UNANSWERED]
+    assert reconciler._decide(pending(held=False), link, Sight(Seen.UNKNOWN), answer)[0] is Verdict.ASK_AGAIN
+
+
+def pending(**given: Any) -> Pending:
+    values = dict.fromkeys(f.name for f in dataclasses.fields(Pending)) | {"rowid": 7, "state": State.QUEUED, "placed": False} | given
+    return Pending(**cast(Any, values))
 
 
 def test_the_page_is_told_again_what_it_may_forget() -> None:

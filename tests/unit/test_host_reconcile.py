@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.browser.reconcile import Facts, Seen, Sight, Sought, Verdict, decide, sight, sought
+from gateway.browser.reconcile import Facts, Seen, Sight, Sought, Verdict, decide, sight, sought, sought_before_sending
 from gateway.message import Key, State
-from gateway.store.model import Pending, Witness
+from gateway.store.model import Claim, Pending, Witness
 
 ABSENT, UNKNOWN = Sight(Seen.ABSENT), Sight(Seen.UNKNOWN)
 HEX = "3EB0AA"
@@ -116,6 +116,23 @@ def test_a_held_row_that_was_never_handed_over_is_asked_for_by_its_id() -> None:
     assert sought(pending(key=None, hex="3EB0BB", held=True), ()).keys == (f"true_{PN}_3EB0BB", f"true_{LID}_3EB0BB")
 
 
+def claim(**given: object) -> Claim:
+    values: dict[str, object] = {
+        "message": "msg_1", "rowid": 1, "attempt": 2, "attempts": 0, "key": Key(PN, HEX), "type": "text", "content": {}, "recipient": 1,
+        "address": PN, "remote": PN, "pn": PN, "lid": LID, "new_chat": False, "accept_duplicate": True, "accepted": 0.0, "claimed_at": 0.0,
+    } | given  # fmt: skip
+    return Claim(**values)  # type: ignore[arg-type]
+
+
+def test_before_an_accepted_duplicate_is_sent_it_is_asked_for_under_the_same_keys_as_in_reconciling() -> None:
+    own = (ME, MY_LID)
+    assert sought_before_sending(claim(), own) == sought(pending(), own)
+    moved = {"key": Key(LID, HEX), "remote": LID}
+    assert sought_before_sending(claim(**moved), own) == sought(pending(**moved), own)
+    in_group = {"key": Key(GROUP, HEX, MY_LID), "remote": GROUP, "pn": None, "lid": None}
+    assert sought_before_sending(claim(**in_group), own) == sought(pending(group=True, participant=MY_LID, **in_group), own)
+
+
 def test_a_witness_is_asked_for_under_every_key_of_its_chat() -> None:
     w = Witness(Key(PN, "3EB0CC"), "g0", "i1")
     asked = sought(pending(witness=w), (ME, MY_LID), generation="g2", incarnation="i1")
@@ -159,6 +176,12 @@ def answer(pn: str, lid: str, opened: str | None = PN) -> dict[str, object]:
 )
 def test_absent_only_if_every_question_was_answered(said: dict[str, object], seen: Seen) -> None:
     assert sight(ASKED, said).seen is seen
+
+
+def test_a_chat_that_was_opened_under_an_id_that_is_new_to_us_is_asked_for_under_it_too() -> None:
+    asked, said = Sought(HEX, (PN,), ("pn",)), {"opened": {PN: LID}, "answers": {"pn": "chat_not_found"}, "found": None, "also": ["lid"]}
+    assert sight(asked, said).seen is Seen.UNKNOWN
+    assert sight(asked, said | {"answers": {"pn": "chat_not_found", "lid": "msg_not_found"}}).seen is Seen.ABSENT
 
 
 def test_found_under_any_key_is_found() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from store_rig import ME, Rig
 
-from gateway.message import IllegalTransition, Key, NotSent, Rejected, Restricted, Unconfirmed
+from gateway.message import SPARED, IllegalTransition, Key, NotSent, Rejected, Restricted, Unconfirmed
 from gateway.message import State as M
 from gateway.session import State as S
 from gateway.store import counters, lanes, outbox, recipients, sessions, transitions
@@ -121,6 +121,30 @@ def test_what_was_not_the_messages_fault_counts_no_attempt(rig):
         claim = rig.claimed()
         assert claim.attempts == 0
         rig.sent_not(claim, NotSent("remote_changed", counted=False), delay=0, max_attempts=2)
+
+
+def test_hand_overs_that_count_no_attempt_come_to_an_end_that_is_said(rig):
+    (id_,) = rig.accept("491@c.us")
+    rig.resolve()
+    for n in range(SPARED):
+        assert outbox.spared(rig.conn, rowid=rig.get(id_).rowid) == n
+        rig.sent_not(rig.claimed(), NotSent("remote_changed", "the chat is another one", counted=False), delay=0, max_attempts=2)
+    assert (rig.state(id_), rig.get(id_).attempts_counted) == (M.QUEUED, 0)
+    for _ in range(2):
+        rig.sent_not(rig.claimed(), NotSent("remote_changed", "the chat is another one", counted=False), delay=0, max_attempts=2)
+    view = rig.get(id_)
+    assert (view.state, view.reason, view.error) == (M.FAILED, "attempts", "the chat is another one")
+    rig.now += 1
+    rig.do(outbox.requeue, id=id_, now=rig.now)
+    assert outbox.spared(rig.conn, rowid=view.rowid) == 0, "a requeue begins anew"
+
+
+def test_what_host_page_or_account_refuse_ends_no_message_however_often(rig):
+    (id_,) = rig.accept("491@c.us")
+    rig.resolve()
+    for _ in range(2 * SPARED):
+        rig.sent_not(rig.claimed(), NotSent("other_document", page=True), delay=0, max_attempts=2)
+    assert (rig.state(id_), rig.get(id_).attempts_counted) == (M.QUEUED, 0)
 
 
 def test_a_rejected_message_is_a_dead_letter_at_once(rig):
