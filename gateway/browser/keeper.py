@@ -16,10 +16,14 @@ from gateway.browser.standing import Link, Standing, awakened
 from gateway.process import mask
 from gateway.session import State
 from gateway.settings import Settings
-from gateway.store import sessions
+from gateway.store import holds, sessions
 from gateway.store.sessions import SessionRow
 
 log = structlog.get_logger()
+
+
+#: Seconds of sorting the queue between two looks at the session, and between two batches of it.
+SORTING, SORTING_PAUSE = 1.0, 0.002
 
 
 class Keeper:
@@ -39,9 +43,10 @@ class Keeper:
     def has_work(self, row: SessionRow) -> bool:
         """Whether a look would change anything, now that the session's row is this."""
         link = self._link(self._standing.report)
+        new = link is not None and link != self._standing.link
         wanted = self._wanted(row)
         turns = wanted is not row.state and (row.state, wanted) != self._refused
-        return row != self._seen or (link is not None and link != self._standing.link) or turns
+        return row != self._seen or new or self._unsorted(row) or turns
 
     async def _look(self) -> None:
         s = self._standing
@@ -54,7 +59,24 @@ class Keeper:
         if link is not None and link != s.link:
             await self._linked(row, link)
             return
+        if self._unsorted(row):
+            await self._sort()
         await self._turn(row)
+
+    def _unsorted(self, row: SessionRow) -> bool:
+        """Whether the queue is still to be sorted by whose messages they are: another number was linked."""
+        return row.account is not None and not row.sorted
+
+    async def _sort(self) -> None:
+        """Sort for a second at most, so that the session's state is kept true meanwhile; in batches, so that others can write."""
+        s, until = self._standing, boot_time() + SORTING
+        while boot_time() < until:
+            if await self._records.surely(lambda conn: holds.sort_queue(conn, session=s.session, now=time.time())):
+                log.info("The queue was sorted for the account that is linked", session=s.session)
+                s.stir()
+                return
+            await asyncio.sleep(SORTING_PAUSE)
+        s.turns.set()
 
     def _wanted(self, row: SessionRow) -> State:
         s = self._standing

@@ -68,14 +68,14 @@ def claim(
 ) -> Claim | None:
     """Take the next message and write its hand-over ahead. None: nothing is due, or nothing may go.
 
-    Nothing may go unless the session is ready, not paused and linked; while it is restricted, or
+    Nothing may go unless the session is ready, not paused, linked, and its queue sorted for that account; while it is restricted, or
     with `new_chats` False (a cap of pacing), only chats with history go on.
     The chat's next message goes `chat_interval` seconds later at the earliest. Raises Fenced.
     """
     sessions.check(conn, fence)
     session = sessions.get(conn, fence.session)
     assert session is not None
-    if session.state != "ready" or session.paused or session.account is None:
+    if session.state != "ready" or session.paused or session.account is None or not session.sorted:
         return None
     if session.restricted_until is not None and session.restricted_until > now:
         if session.restricted_everything:

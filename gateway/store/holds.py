@@ -16,26 +16,44 @@ from gateway.store import events, lanes, transitions
 from gateway.store.model import Released
 
 Hold = Literal["restored", "other_account"]
-#: Rows that one transaction of `release` changes: 300,000 in one kept others from the lock for 22 s.
+#: Rows that one transaction of `release` or `sort_queue` changes: 300,000 in one kept others from the lock for 22 s.
 BATCH = 250
 
 
-def account_changed(conn: sqlite3.Connection, *, session: str, account: str, now: float) -> None:
-    """`account` was linked instead of another one (or as the first). `sessions.linked` calls it."""
-    queued = "session = ? AND state = 0"
-    conn.execute(f"UPDATE outbox SET account = ? WHERE {queued} AND account IS NULL", (account, session))
-    changed = []
-    for text, hold, which in (
-        ("message.held", "other_account", f"{queued} AND hold IS NULL AND account <> ?"),
-        ("message.released", None, f"{queued} AND hold = 'other_account' AND account = ?"),
-    ):
-        rows = conn.execute(
-            f"UPDATE outbox SET hold = ? WHERE {which} RETURNING id, session, recipient",
-            (hold, session, account),
-        ).fetchall()
-        events.append_many(conn, kind=text, rows=[(r["session"], r["id"]) for r in rows], data={"hold": "other_account"}, now=now)
-        changed += rows
-    lanes.recompute_many(conn, [(r["session"], r["recipient"]) for r in changed])
+def sort_queue(conn: sqlite3.Connection, *, session: str, limit: int = BATCH, now: float) -> bool:
+    """Go on holding what belongs to another account than the one linked now (or last), and letting go what belongs to it.
+
+    Looks at `limit` queued rows at most, and keeps how far it came in the session's row: any process goes on from there,
+    after a crash too. Returns whether the queue is sorted; until then `claims.claim` gives nothing out. What is accepted or
+    requeued meanwhile is bound to the right account from the start.
+    """
+    row = conn.execute(
+        "SELECT ifnull(account, last_account) AS account, first_account, queue_sorted_for, queue_sorted_to FROM session WHERE name = ?",
+        (session,),
+    ).fetchone()
+    if row is None or row["account"] is None or row["account"] == row["queue_sorted_for"]:
+        return True
+    seen = conn.execute(
+        "SELECT id, recipient, scheduled, ord, hold, account FROM outbox INDEXED BY outbox_queued "
+        "WHERE session = ? AND state = 0 AND (scheduled, ord, id) > (?, ?, ?) ORDER BY scheduled, ord, id LIMIT ?",
+        (session, *json.loads(row["queue_sorted_to"] or "[-1, 0.0, 0]"), limit),
+    ).fetchall()
+    unbound = [r["id"] for r in seen if r["account"] is None]
+    conn.execute(f"UPDATE outbox SET account = ? WHERE {_AMONG}", (row["first_account"], json.dumps(unbound)))
+    mine = {r["id"]: (r["account"] or row["first_account"]) == row["account"] for r in seen}
+    held = [r for r in seen if r["hold"] is None and not mine[r["id"]]]
+    freed = [r for r in seen if r["hold"] == "other_account" and mine[r["id"]]]
+    for kind, hold, changed in (("message.held", "other_account", held), ("message.released", None, freed)):
+        ids = [r["id"] for r in changed]
+        conn.execute(f"UPDATE outbox SET hold = ? WHERE {_AMONG}", (hold, json.dumps(ids)))
+        events.append_many(conn, kind=kind, rows=[(session, id) for id in ids], data={"hold": "other_account"}, now=now)
+    lanes.recompute_many(conn, [(session, r["recipient"]) for r in held + freed])
+    done = len(seen) < limit
+    to = None if done else json.dumps([seen[-1]["scheduled"], seen[-1]["ord"], seen[-1]["id"]])
+    conn.execute(
+        "UPDATE session SET queue_sorted_to = ?, queue_sorted_for = ? WHERE name = ?", (to, row["account"] if done else None, session)
+    )
+    return done
 
 
 def hold_restored(conn: sqlite3.Connection, *, now: float) -> int:

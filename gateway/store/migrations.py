@@ -328,5 +328,16 @@ DROP INDEX outbox_expires;
 CREATE INDEX outbox_expires ON outbox(expires_at) WHERE state = 0 AND expires_at IS NOT NULL AND NOT uncertain AND hold IS NOT 'restored';
 """
 
+# When another number was linked, one transaction sorted the whole queue. It is sorted in batches now, and until that is done
+# nothing is claimed, so the session remembers for which account its queue was sorted last.
+_SORTED_IN_BATCHES = """
+ALTER TABLE session ADD COLUMN first_account TEXT;        -- linked first: what was accepted before any login belongs to it
+ALTER TABLE session ADD COLUMN queue_sorted_for TEXT;     -- each queued row of another account is held, and none of this one
+ALTER TABLE session ADD COLUMN queue_sorted_to TEXT;      -- while it is sorted for the account linked now: the last row seen
+UPDATE session SET first_account = last_account, queue_sorted_for = last_account;
+"""
+
 #: step n brings the schema from user_version n to n + 1
-STEPS: tuple[str, ...] = (_FIRST, _RESTRICTIONS, _PACING, _ONE_INDEX_A_CHAT, _IDS_THAT_ARE_OUT, ONE_SCOPE, _WHAT_IS_ASKED)
+STEPS: tuple[str, ...] = (
+    _FIRST, _RESTRICTIONS, _PACING, _ONE_INDEX_A_CHAT, _IDS_THAT_ARE_OUT, ONE_SCOPE, _WHAT_IS_ASKED, _SORTED_IN_BATCHES,
+)  # fmt: skip

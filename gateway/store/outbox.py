@@ -8,7 +8,7 @@ from gateway.store.accepting import accept, repeated
 from gateway.store.claims import acked, claim, nacked, older_epochs, overdue, placed, sent_not, spared
 from gateway.store.errors import Conflict, Fenced, IdempotencyConflict, NotFound, QueueLimit
 from gateway.store.handovers import recall
-from gateway.store.holds import hold_restored, release, would_release
+from gateway.store.holds import hold_restored, release, sort_queue, would_release
 from gateway.store.model import (
     Accepted,
     AttemptView,
@@ -33,5 +33,5 @@ __all__ = [
     "Overdue", "Page", "Pending", "QueueLimit", "QueueStatus", "Released", "Transition", "Unacked", "Waits",
     "accept", "acked", "cancel", "claim", "clamp_backoff", "clear", "deaths", "expire", "get", "hold_restored", "list_", "nacked",
     "next_due", "older_epochs", "overdue", "placed", "queue_status", "recall", "reconciled", "release", "repeated", "requeue", "sent_not",
-    "settled", "spared", "to_reconcile", "unacked", "waits", "would_clear", "would_release",
+    "settled", "sort_queue", "spared", "to_reconcile", "unacked", "waits", "would_clear", "would_release",
 ]  # fmt: skip

@@ -128,7 +128,7 @@ def next_due(conn: sqlite3.Connection, *, session: str, now: float, new_chats: b
     have the claim tried over and over.
     """
     row = sessions.get(conn, session)
-    if row is None or row.paused:
+    if row is None or row.paused or (row.account is not None and not row.sorted):
         return None
     if claims.unacked_places(conn, session) <= 0:
         return now + UNACKED_LOOK
@@ -268,7 +268,7 @@ def _head(
     _, _, head, why = min(candidates, key=lambda c: c[:2])
     if session.paused:
         why = Reason.PAUSED, None, None
-    elif session.state != "ready" or session.account is None:
+    elif session.state != "ready" or not session.sorted:
         why = Reason.SESSION_NOT_READY, None, None
     return _public(conn, head), why[0].value, *why[1:]
 

@@ -59,6 +59,14 @@ class SessionRow:
     healthy: bool | None
     complaints: list[str]
     restrictions: int  #: in a row; above 0 and past `restricted_until`, one message to a new chat tries whether it has ended
+    first_account: str | None
+    queue_sorted_for: str | None
+    queue_sorted_to: str | None
+
+    @property
+    def sorted(self) -> bool:
+        """Whether the queue is sorted for the account that is linked: only then may anything be claimed."""
+        return self.account is not None and self.account == self.queue_sorted_for
 
 
 def ensure(conn: sqlite3.Connection, *, name: str, now: float) -> bool:
@@ -137,26 +145,32 @@ def linked(
     incarnation: str,
     generation: str,
     now: float,
-) -> None:
+    limit: int = holds.BATCH,
+) -> bool:
     """This account is logged in. Call it after each attach, before the first claim. Raises Fenced.
 
-    Rows accepted before any login become its own; those of another account are held
-    (`other_account`), its own held ones go free.
+    Rows accepted before any login become its own; those of another account are held (`other_account`), its own held ones
+    go free: `limit` rows here. Returns whether that were all; `holds.sort_queue` goes on with the others.
     """
     check(conn, fence)
     before = get(conn, fence.session)
     assert before is not None
     conn.execute(
-        "UPDATE session SET account = ?, account_lid = ?, device = ?, last_account = ?, incarnation = ?, generation = ? WHERE name = ?",
-        (account, lid, device, account, incarnation, generation, fence.session),
+        "UPDATE session SET account = ?, account_lid = ?, device = ?, last_account = ?, first_account = ifnull(first_account, ?), "
+        "incarnation = ?, generation = ? WHERE name = ?",
+        (account, lid, device, account, account, incarnation, generation, fence.session),
     )
-    if before.last_account != account:
-        holds.account_changed(conn, session=fence.session, account=account, now=now)
+    if before.queue_sorted_for != account:
+        # a sorting under way ends here, also one for the account before: if that is linked again, half of its rows are held
+        account_before = before.account or before.last_account
+        to = before.queue_sorted_to if account_before == account else None
+        conn.execute("UPDATE session SET queue_sorted_for = NULL, queue_sorted_to = ? WHERE name = ?", (to, fence.session))
     if before.account != account:
         conn.execute(
             "UPDATE session SET restricted_until = NULL, restricted_everything = 0, restrictions = 0 WHERE name = ?", (fence.session,)
         )
         events.append(conn, kind="session.linked", session=fence.session, data={"account": account, "lid": lid}, now=now)
+    return holds.sort_queue(conn, session=fence.session, limit=limit, now=now)
 
 
 def unlinked(conn: sqlite3.Connection, fence: Fence, *, now: float) -> None:

@@ -17,6 +17,7 @@ sys.path[:0] = [str(HERE.parent / "integration"), str(HERE.parent / "unit")]
 
 import accepting  # noqa: E402
 import claiming  # noqa: E402
+import growing  # noqa: E402
 import page  # noqa: E402
 import report  # noqa: E402
 import scraping  # noqa: E402
@@ -31,6 +32,7 @@ BENCHMARKS: dict[str, Callable[[Scale], Iterator[Row | Curve]]] = {
     "accepting": accepting.measure,
     "slow_disk": slow_disk.measure,
     "claiming": claiming.measure,
+    "growing": growing.measure,
     "scraping": scraping.measure,
     "whole": whole.measure,
 }

@@ -10,7 +10,7 @@ from chart import picture
 from report import Curve, Row, markdown
 
 #: The modules whose docstrings say what is measured, in the order of the table.
-MODULES = ("accepting", "slow_disk", "claiming", "scraping", "resting", "handing_over", "sending", "recovering")
+MODULES = ("accepting", "slow_disk", "claiming", "growing", "scraping", "resting", "handing_over", "sending", "recovering")
 #: file → (alternative text, panels: (title, name of x, unit of y, name of the chart))
 PICTURES = {
     "benchmarks-accepts.svg": (

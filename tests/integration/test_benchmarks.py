@@ -11,7 +11,8 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 #: What the page must have a row for, by a few words of it.
 WANTED = [
     "64 connections", "256 connections", "Idempotency-Key", "syncs of 10 ms", "waiting in one chat", "waiting in as many chats", "future",
-    "finished", "/metrics", "at rest", "memory of our", "memory of Chromium", "handed over", "pacing 0", "Chromium killed", "host killed",
+    "finished", "linking another number", "cleared since the last ack", "messages held", "an attach asks for", "dead letters",
+    "/metrics", "at rest", "memory of our", "memory of Chromium", "handed over", "pacing 0", "Chromium killed", "host killed",
     "slow look-ups",
 ]  # fmt: skip
 

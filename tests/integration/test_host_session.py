@@ -68,8 +68,14 @@ async def test_unlinked_by_the_phone_the_queue_waits_and_goes_out_when_linked_ag
     await state(rig, "awaiting_scan")
     assert (await rig.session()).account is None
     id = await rig.accept("4915550001", "while unlinked")
+    # and as if another number had been linked last: its messages, more than one batch of them, are held while others are accepted
+    others = ", ".join(f"{column} = '4911@c.us'" for column in ("last_account", "first_account", "queue_sorted_for"))
+    await rig.writer.run(lambda conn: conn.execute(f"UPDATE session SET {others}").rowcount)
+    await rig.accept_many([("4915550001", f"another number's {n}") for n in range(1000)])
     await rig.control("scan")
     await rig.sent(id)
+    assert (await rig.queue_status()).held == {"other_account": 1000}
+    assert len(await rig.truth()) == 1 and (await rig.session()).sorted
     after = await rig.session()
     assert after.incarnation != before.incarnation
     kinds = await rig.reader.run(lambda conn: [r[0] for r in conn.execute("SELECT kind FROM event WHERE kind LIKE 'session.%'")])

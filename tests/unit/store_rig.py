@@ -41,7 +41,7 @@ class Rig:
         counted = {s: int(counters.value(self.conn, "messages", {"session": "default", "state": s.word})) for s in M}
         assert {s: n for s, n in counted.items() if n} == found
 
-    def link(self, account: str) -> None:
+    def link(self, account: str, limit: int = 250) -> None:
         self.do(
             sessions.linked,
             self.fence,
@@ -51,6 +51,7 @@ class Rig:
             incarnation=self.incarnation,
             generation=self.generation,
             now=self.now,
+            limit=limit,
         )
         for state in (S.STARTING, S.SYNCING, S.READY):
             self.do(sessions.set_state, self.fence, state=state, now=self.now)

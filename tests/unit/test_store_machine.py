@@ -86,7 +86,7 @@ class Outbox(RuleBasedStateMachine):
         elif what == "restore":
             rig.do(outbox.hold_restored, now=rig.now)
         elif what == "link":
-            rig.link("4911@c.us" if flag else "4900@c.us")
+            rig.link("4911@c.us" if flag else "4900@c.us", limit=2)
         else:
             held = [m.id for m in outbox.list_(rig.conn, limit=999).messages if m.hold]
             for hold in ("restored", "other_account"):
@@ -94,6 +94,11 @@ class Outbox(RuleBasedStateMachine):
             self.duplicates.update(held if flag else [])
 
     # -- the host
+
+    @rule()
+    def sort(self) -> None:
+        """Another number was linked: the queue is sorted in small batches, by whatever process comes to it."""
+        self.rig.do(outbox.sort_queue, session="default", limit=3, now=self.rig.now)
 
     @rule(n=pick, answer=st.sampled_from(["known"] * 8 + ["postponed", "unknown"]))
     def look_up(self, n: int, answer: str) -> None:
@@ -133,6 +138,8 @@ class Outbox(RuleBasedStateMachine):
         if found is None:
             return
         assert found.recipient not in busy, "two of one chat in flight"
+        linked = rig.conn.execute("SELECT account FROM session").fetchone()[0]
+        assert rig.get(found.message).account == linked, "another account's message"
         first = rig.conn.execute(
             "SELECT public FROM outbox WHERE recipient = ? AND (state = 0 AND hold IS NULL OR id = ?) ORDER BY ord, id",
             (found.recipient, found.rowid),

@@ -7,7 +7,7 @@ from store_rig import ME, Rig
 
 from gateway.message import NotSent, Rejected, Unconfirmed
 from gateway.message import State as M
-from gateway.store import lanes, maintenance, outbox, recipients, sessions
+from gateway.store import database, lanes, maintenance, outbox, recipients, sessions
 from gateway.store.outbox import Cleared, Conflict, Draft, NotFound, Released
 
 OTHER = "4911@c.us"
@@ -185,6 +185,74 @@ def test_rows_of_another_account_are_held_until_it_comes_back(rig):
     rig.link(ME)
     rig.check()
     assert rig.claimed().message == mine
+
+
+def holds_of(rig, ids):
+    return [rig.get(id_).hold for id_ in ids]
+
+
+def sort_on(rig, limit=3):
+    """One batch; whether the queue is sorted."""
+    before = rig.conn.execute("SELECT count(*) FROM event").fetchone()[0]
+    done = rig.do(outbox.sort_queue, session="default", limit=limit, now=rig.now)
+    rig.check()
+    assert rig.conn.execute("SELECT count(*) FROM event").fetchone()[0] - before <= limit, "a batch is bounded"
+    return done
+
+
+def test_while_the_queue_is_sorted_nothing_is_claimed_and_others_are_accepted(rig):
+    mine = rig.accept(*["491@c.us", "492@c.us"] * 5)
+    rig.link(OTHER, limit=3)
+    rig.resolve()
+    rig.check()
+    assert holds_of(rig, mine) == ["other_account"] * 3 + [None] * 7
+    assert rig.claim() is None and rig.reason() == "session_not_ready"
+    assert outbox.next_due(rig.conn, session="default", now=rig.now) is None, "no host tries over and over"
+    theirs = rig.accept("491@c.us", "493@c.us")
+    rig.conn.close()  # a crash in the middle
+    rig.conn = database.open_database(rig.path)
+    rig.new_host()
+    rig.link(OTHER, limit=3)
+    rounds = 1
+    while not sort_on(rig):
+        assert rig.claim() is None
+        rounds += 1
+    assert rounds == 3, "it goes on where it was"
+    assert holds_of(rig, mine) == ["other_account"] * 10 and holds_of(rig, theirs) == [None] * 2
+    rig.resolve()
+    assert {rig.claimed().message, rig.claimed().message} == set(theirs) and rig.claim() is None
+    assert sort_on(rig), "and once sorted there is nothing to do"
+
+
+def test_the_account_that_comes_back_before_its_rows_were_all_held_gets_them_in_their_order(rig):
+    mine = rig.accept(*["491@c.us"] * 8)
+    rig.resolve()
+    rig.link(OTHER, limit=5)
+    assert holds_of(rig, mine).count("other_account") == 5
+    rig.link(ME, limit=2)
+    assert rig.claim() is None, "some of its earlier rows are still held"
+    while not sort_on(rig):
+        assert rig.claim() is None
+    assert holds_of(rig, mine) == [None] * 8
+    for id_ in mine:
+        claim = rig.claimed()
+        assert claim.message == id_
+        rig.ack(claim.key.hex)
+
+
+def test_what_was_accepted_before_any_login_is_the_first_accounts_although_another_came_meanwhile(tmp_path):
+    rig = Rig(tmp_path, ready=False)
+    ids = rig.accept(*["491@c.us"] * 6)
+    rig.link(ME, limit=2)
+    rig.link(OTHER, limit=2)
+    while not sort_on(rig):
+        pass
+    rig.resolve()
+    assert [rig.get(id_).account for id_ in ids] == [ME] * 6 and holds_of(rig, ids) == ["other_account"] * 6
+    assert rig.claim() is None
+    rig.link(ME)
+    rig.resolve()
+    assert rig.claimed().message == ids[0]
 
 
 def test_release_gives_them_to_the_account_that_is_linked(rig):
