@@ -36,7 +36,9 @@ class Orders:
             group.create_task(self._listen())
             while True:
                 await awakened(s.orders)
-                taken = await self._records.once(lambda conn: commands.take(conn, target="browser", session=s.session, now=time.time()))
+                taken = await self._records.once(
+                    lambda conn: commands.take(conn, target="browser", session=s.session, fence=self._records.fence, now=time.time())
+                )
                 for command in taken or []:
                     group.create_task(self._carry_out(command))
                 await asyncio.sleep(LEAST)
@@ -59,7 +61,9 @@ class Orders:
             error = f"page_unavailable: the page did not answer: {failed}"
         if error:
             log.info("A command was refused", kind=command.kind, session=command.session, reason=error)
-        await self._records.surely(lambda conn: commands.answer(conn, id=command.id, result=result, error=error, now=time.time()))
+        await self._records.surely(
+            lambda conn: commands.answer(conn, id=command.id, result=result, error=error, fence=self._records.fence, now=time.time())
+        )
         self._standing.stir()
 
     async def _obey(self, command: Command) -> Any:

@@ -8,7 +8,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from gateway.store import recoveries
+from gateway.store import recoveries, sessions
+from gateway.store.sessions import Fence
 
 #: The command to the watchdog whose `recovery` argument is the id of a recovery row that the API opened with it.
 RECOVER = "recover"
@@ -62,11 +63,22 @@ def asked(conn: sqlite3.Connection, *, target: Target, session: str) -> bool:
     return bool(conn.execute(query, (target, session)).fetchone()[0])
 
 
-def take(conn: sqlite3.Connection, *, target: Target, session: str | None = None, now: float, limit: int = 100) -> list[Command]:
+def take(
+    conn: sqlite3.Connection,
+    *,
+    target: Target,
+    session: str | None = None,
+    fence: Fence | None = None,
+    now: float,
+    limit: int = 100,
+) -> list[Command]:
     """Take what is asked, oldest first, each only once; session None takes for all.
 
-    What is past its deadline is answered with the error `deadline` and not returned: nobody waits for it any more.
+    A host gives its `fence`: one that has a successor takes nothing. The watchdog has none, its lock keeps it single.
+    What is past its deadline is answered with the error `deadline` and not returned: nobody waits for it any more. Raises Fenced.
     """
+    if fence is not None:
+        sessions.check(conn, fence)
     rows = conn.execute(
         "SELECT id, session, kind, args, deadline FROM command WHERE taken_at IS NULL AND answered_at IS NULL "
         "AND target = ? AND (? IS NULL OR session = ?) ORDER BY id LIMIT ?",
@@ -82,11 +94,16 @@ def take(conn: sqlite3.Connection, *, target: Target, session: str | None = None
     return taken
 
 
-def answer(conn: sqlite3.Connection, *, id: int, result: Any = None, error: str | None = None, now: float) -> bool:
+def answer(
+    conn: sqlite3.Connection, *, id: int, result: Any = None, error: str | None = None, fence: Fence | None = None, now: float
+) -> bool:
     """Write the result (anything JSON) or the error, once. Returns False if it was answered before or is unknown.
 
     An error of a `recover` command also closes the recovery row that waits for it: no process runs that recovery.
+    A host gives its `fence`, as in `take`. Raises Fenced.
     """
+    if fence is not None:
+        sessions.check(conn, fence)
     row = conn.execute(
         "UPDATE command SET answered_at = ?, result = ?, error = ? WHERE id = ? AND answered_at IS NULL RETURNING kind, args",
         (now, json.dumps(result), error, id),

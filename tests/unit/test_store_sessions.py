@@ -111,6 +111,22 @@ def test_a_command_past_its_deadline_is_not_carried_out(rig):
     assert commands.get(rig.conn, id_).error == "deadline"
 
 
+def test_a_host_with_a_successor_takes_and_answers_no_command(rig):
+    old = rig.fence
+    one, two = (
+        rig.do(commands.ask, session="default", target="browser", kind="qr", args={}, now=rig.now, deadline=rig.now + 9) for _ in "ab"
+    )
+    assert len(rig.do(commands.take, target="browser", session="default", fence=old, now=rig.now, limit=1)) == 1
+    rig.new_host()
+    with pytest.raises(Fenced):
+        rig.do(commands.take, target="browser", session="default", fence=old, now=rig.now)
+    with pytest.raises(Fenced):
+        rig.do(commands.answer, id=one, result={"code": "of a page that is gone"}, fence=old, now=rig.now)
+    assert commands.get(rig.conn, one).answered_at is None and commands.get(rig.conn, two).taken_at is None
+    (taken,) = rig.do(commands.take, target="browser", session="default", fence=rig.fence, now=rig.now)
+    assert taken.id == two and rig.do(commands.answer, id=two, result={}, fence=rig.fence, now=rig.now)
+
+
 def test_one_recovery_runs_at_a_time_for_each_session(rig):
     start = {"session": "default", "cause": "hung", "strategy": None, "by": "watchdog"}
     id_ = rig.do(recoveries.open_, **start, now=rig.now)
