@@ -36,6 +36,9 @@ API_START, API_START_MAX = 5.0, 60.0
 #: After a gap of this many seconds in our own looks (stopped, a suspended machine) all others look silent, and are not:
 #: nothing is judged for a beat's age and some.
 GAP, GRACE = 2.0, beat.SILENT + 1.0
+#: After a longer one all deadlines begin anew, too. Not after each: a machine so loaded that we are often late must not keep
+#: the ladder from climbing.
+LONG_GAP = beat.SILENT
 #: Starts out of FATAL: first wait in seconds, the largest, and the seconds that a program has to run to be trusted again.
 FATAL_WAIT, FATAL_WAIT_MAX, TRUSTED = 5.0, 300.0, 60.0
 
@@ -67,7 +70,7 @@ class Watchdog:
         self._api_kill: asyncio.Task[Any] | None = None
         self._api_start = API_START
         self._stop = asyncio.Event()
-        self._stalls = Stalls(GAP)
+        self._stalls, self._long_stalls = Stalls(GAP), Stalls(LONG_GAP)
         self._fatal: dict[str, tuple[float, float]] = {}  # name → (start at, next wait)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -111,15 +114,15 @@ class Watchdog:
     # -- the look
     def _look(self, now: float) -> None:
         self._stalls.look(now)
+        self._long_stalls.look(now)
         at_rest = bool(self._programs) and all(program.state is ProgramState.RUNNING for program in self._programs.values())
         due = now - self._refreshed_at >= (REFRESH_AT_REST if at_rest else REFRESH)
         if due and (self._refreshing is None or self._refreshing.done()):
             self._refreshing = self._spawn(self._refresh())
-        woke_at = self._stalls.woke_at
-        if now - woke_at < GRACE:
+        if now - self._stalls.woke_at < GRACE:
             return
         for slot in self._slots.values():
-            slot.look(self._programs, now, woke_at)
+            slot.look(self._programs, now, self._long_stalls.woke_at)
         self._look_at_api(now)
         self._look_at_fatal(now)
 
@@ -171,7 +174,7 @@ class Watchdog:
         api = self._programs.get("api")
         if api is None or api.pid is None or api.since is None or api.wanted_down:
             return
-        if now - max(api.since, self._stalls.woke_at) < self._api_start:
+        if now - max(api.since, self._long_stalls.woke_at) < self._api_start:
             return
         if self._api_kill is not None and not self._api_kill.done():
             return

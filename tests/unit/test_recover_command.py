@@ -16,6 +16,8 @@ from gateway.settings import Settings
 from gateway.store import commands, recoveries, sessions
 from gateway.store.database import open_database, transaction
 from gateway.supervision import Program, ProgramState
+from gateway.watchdog import rungs
+from gateway.watchdog.judge import Rung
 from gateway.watchdog.operator import Operator
 from gateway.watchdog.records import Records
 from gateway.watchdog.slot_watch import SlotWatch
@@ -156,6 +158,32 @@ async def test_the_host_is_gone(rig):
     rig.look()
     await rig.written()
     assert len(rig.open_commands()) == 1, "the host is asked"
+    rig.look()
+    await rig.written()
+    assert (rig.recovery(id_).status, rig.recovery(id_).detail) == ("failed", "host_silent was found before nudge could work")
+    assert rig.open_commands() == []
+
+
+async def test_the_host_lives_and_does_not_carry_it_out(rig, monkeypatch):
+    monkeypatch.setitem(rungs.OBEY, Rung.NUDGE, -0.9)
+    heart = beat.Heart(rig.settings.beat("browser-default"))
+    healthy(rig.settings, heart)
+    id_ = rig.request()
+    await rig.take()
+    rig.look()
+    await rig.slot._rungs._task
+    rig.look()
+    await rig.written()
+    assert (rig.recovery(id_).status, rig.recovery(id_).detail) == ("failed", "the host did not carry it out")
+    assert rig.open_commands() == []
+    heart.close()
+
+
+async def test_the_watchdog_is_restarted_while_the_host_is_asked(rig):
+    id_ = rig.request()
+    await rig.take()
+    rig.look()
+    await rig.written()
     rig.slot.close()
     rig.start()
     await rig.written()
