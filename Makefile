@@ -1,4 +1,6 @@
 # The developer's menu. Everything sets itself up: a virtual environment, Python packages, Chromium, wa-js.
+# Python 3.11, 3.12 and 3.13 work: all tests run on 3.11, the unit tests and a part of the others were run on 3.12 and 3.13.
+# A newer one is let in and has not been tried. Another one than python3: make PYTHON=python3.12 install
 PYTHON ?= python3
 BIN := .venv/bin
 

@@ -23,7 +23,7 @@ def lines(s: Snapshot) -> list[str]:
         said.append(f"recovery {r['id']}: {words.clock_of(r['started_at'])} {what}, {r['status']} in {words.took(r, s.at)}")
     for p in s.health["processes"]:
         pid = f", pid {p['pid']}, up {words.duration(p['uptime_seconds'])}, {words.size(p['memory_bytes'])}" if p["pid"] else ""
-        said.append(f"process {p['name']}: {words.PROCESS.get(p['state'], p['state'])}{pid}")
+        said.append(f"process {p['name']}: {words.process_state(p, s.health['sessions'])}{pid}")
     return said
 
 

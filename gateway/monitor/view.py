@@ -141,7 +141,7 @@ def _processes(s: Snapshot) -> list[RenderableType]:
     for p in s.health["processes"]:
         grid.add_row(
             p["name"],
-            Text(words.PROCESS.get(p["state"], p["state"]), style=_GOOD if p["state"] == "running" else _BAD),
+            Text(words.process_state(p, s.health["sessions"]), style=_GOOD if p["state"] == "running" else _BAD),
             Text(str(p["pid"] or "–"), style=_FAINT),
             words.duration(p["uptime_seconds"]),
             words.size(p["memory_bytes"]),

@@ -23,8 +23,6 @@ WAITS = {
 }
 #: How the end of that is said, where it is not "until".
 _ENDS = {"retry_backoff": "at", "scheduled": "for"}
-#: How a state of a process is said where it is not `running`.
-PROCESS = {"unknown": "never seen"}
 
 
 def clock(at: float) -> str:
@@ -101,6 +99,16 @@ def complaints(session: dict[str, Any]) -> list[str]:
     if said and detail and " " in detail and detail not in said:  # one word is the cause of a recovery, which is shown as such
         said.append(detail)
     return said + list(session.get("remarks", []))
+
+
+def process_state(process: dict[str, Any], sessions: list[dict[str, Any]]) -> str:
+    """State of a process in a word or two. The Chromium of a session that its operator stopped is stopped, too."""
+    state = str(process["state"])
+    if state != "unknown":
+        return state
+    if any(process["name"] == f"chromium-{one['name']}" and one["state"] == "stopped" for one in sessions):
+        return "stopped"
+    return "never seen"
 
 
 def standing(session: dict[str, Any], now: float) -> str:

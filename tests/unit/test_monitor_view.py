@@ -145,3 +145,11 @@ def test_supervisord_knows_best_who_is_down() -> None:
     assert process("api", seen, Program("api", ProgramState.RUNNING, 12, 0.0))["state"] == "silent"
     down = process("api", seen, Program("api", ProgramState.STOPPED, None))
     assert (down["state"], down["pid"], down["memory_bytes"]) == ("stopped", None, None)
+
+
+@pytest.mark.parametrize("state, said", [("stopped", "stopped"), ("starting", "never seen")])
+def test_the_chromium_of_a_stopped_session_is_stopped(state: str, said: str) -> None:
+    s = snapshot(healthy=False, state=state)
+    s.health["processes"][-1] |= {"state": "unknown", "pid": None, "uptime_seconds": None, "memory_bytes": None}
+    assert f"process chromium-default: {said}" in plain.lines(s)
+    assert any(line.startswith("chromium-default") and said in line for line in drawn(s))
