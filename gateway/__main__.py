@@ -11,7 +11,7 @@ def main() -> None:
         sys.exit(ready.main())
     from gateway import cli
 
-    cli.main(prog_name="gateway")
+    cli.run()
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -55,6 +57,22 @@ def main() -> None:
     gateway monitor              watch how it goes; also ./monitor.sh watch in a checkout
     gateway doctor               what is wrong here, and what to do
     """
+
+
+def run() -> None:
+    """The command line. What a terminal cannot show is replaced; what this user may not touch is said, with the command that mends it."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    try:
+        main(prog_name="gateway")
+    except PermissionError as error:
+        from gateway.ownership import refusal
+        from gateway.process import SUPERVISED
+
+        if SUPERVISED in os.environ:
+            raise
+        fail(refusal(settings().data) or f"this user may not use {error.filename}: run it as the user who runs the gateway")
 
 
 # -- the processes, as supervisord runs them

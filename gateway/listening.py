@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,9 @@ def settings_file(environ: Mapping[str, str]) -> Path | None:
     if named := environ.get(f"{PREFIX}SETTINGS"):
         return Path(named)
     path = data_directory(environ.get(f"{PREFIX}DATA") or DEFAULT_DATA) / "gateway.toml"
-    return path if path.exists() else None
+    with suppress(PermissionError):  # the directory is another user's: that is said where it is used
+        return path if path.exists() else None
+    return None
 
 
 def read_settings_file(path: Path) -> dict[str, Any]:

@@ -131,6 +131,12 @@ def test_files_of_roots_are_named_with_the_command_and_waited_for(user: User) ->
     shown, ended = user.said(user.module("gateway", "doctor"), environ)
     assert ended == 1 and "damaged" not in shown and f"chown -R {user.uid} '{data}'" in shown
 
+    os.chown(data, 0, 0)
+    for words in (["up"], ["status"], ["doctor"], ["queue"], ["logs", "api"], ["backup", "here.db"]):
+        shown, ended = user.said(user.module("gateway", *words), environ)
+        assert ended and f"{data} belongs to root" in shown and "chown -R" in shown and "Traceback" not in shown, shown
+    os.chown(data, user.uid, user.uid)
+
     log = user.root / "waiting.out"
     with log.open("wb") as file, user.popen(user.module("gateway", "api"), environ=environ, stdout=file.fileno()) as waiting:
         until("the API says why it waits", lambda: sentence in log.read_text(), START)
