@@ -92,6 +92,8 @@ class Evidence:
     restricted_until: float | None = None  #: wall clock
     unlinked: bool = False  #: somebody was linked, and nobody is
     elsewhere_since: float | None = None  #: since when the document is not WhatsApp's: a blank or an error page
+    unreachable: str | None = None  #: one sentence: why WhatsApp cannot be reached, as far as it is known
+    forwarder_fails: bool = False  #: the process between Chromium and GATEWAY_PROXY ended or stands still
     dialogs: tuple[str, ...] = ()  #: headings of dialogs that lie over the page and are not known to us
     takeovers: int = 0  #: of our place, from other windows, within the last half hour
     detail: str | None = None  #: one sentence for people
@@ -144,6 +146,8 @@ def situation(e: Evidence, now: float) -> str | None:
     """What keeps a page that answers from its work although nothing of ours is broken, and what to do about it; None: nothing does."""
     if e.elsewhere_since is not None and now - e.elsewhere_since > _LOADS:
         away = _ago(e.elsewhere_since, now)
+        if e.unreachable is not None:
+            return f"WhatsApp Web cannot be loaded, for {away} now: {e.unreachable}; it is tried again by itself"
         return (
             f"WhatsApp Web cannot be loaded: its server has been slow or out of reach for {away}; it is tried again by itself, "
             "nothing to do unless the network or GATEWAY_PROXY is at fault"
@@ -163,6 +167,8 @@ def situation(e: Evidence, now: float) -> str | None:
         return f"WhatsApp Web is open in another window, which has taken our place; it is taken back by itself{again}"
     if e.account is not None and e.socket not in ("CONNECTED", None) and e.socket_down_since is not None:
         away = _ago(e.socket_down_since, now)
+        if e.unreachable is not None:
+            return f"WhatsApp is out of reach: the line has been down for {away}, as {e.unreachable}; it is opened again by itself"
         return f"WhatsApp is out of reach: the line has been down for {away}; it is opened again by itself, nothing to do"
     return None
 

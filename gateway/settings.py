@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import shlex
 import sys
 from functools import cached_property
 from pathlib import Path
@@ -15,10 +16,13 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
+from gateway import proxy as proxies
 from gateway.listening import DEFAULT_DATA, DEFAULT_LISTEN, PREFIX, data_directory, read_settings_file, settings_file, split_addresses
 from gateway.ownership import give_to_parents_owner, refusal
 
 WHATSAPP_WEB = "https://web.whatsapp.com/"
+#: How GATEWAY_CHROMIUM_ARGS names a proxy.
+PROXY_FLAG = "--proxy-server="
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -66,7 +70,8 @@ class Settings(BaseModel):
     chromium: Path | None = Field(None, description="Chromium's executable; found by itself where unset.")
     chromium_args: str = Field("", description="Further flags for Chromium, as a shell would split them.")
     chromium_memory_limit: int = Field(2_000_000_000, ge=0, description="Bytes (PSS) above which Chromium is relaunched; 0 = off.")
-    proxy: str | None = Field(None, description="Proxy for Chromium, as its --proxy-server takes it.")
+    proxy: SecretStr | None = Field(None, description="Proxy for Chromium: http://[NAME:PASSWORD@]HOST:PORT, https://… or socks5://….")
+    chromium_hosts: str = Field("", description="Further hosts that Chromium may ask besides WhatsApp's, comma separated; * = all.")
     wa_js: Path | None = Field(None, description="The wa-js bundle; the one that `gateway setup` installed where unset.")
     default_region: str | None = Field(None, description="Region (DE, BR, …) in which national numbers are read.")
     core_dumps: bool = Field(False, description="Let a crashed process leave a core dump; it holds message texts and keys.")
@@ -83,6 +88,21 @@ class Settings(BaseModel):
     @classmethod
     def _addresses(cls, value: str) -> str:
         split_addresses(value)
+        return value
+
+    @field_validator("proxy")
+    @classmethod
+    def _one_proxy(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            proxies.parse(value.get_secret_value())
+        return value
+
+    @field_validator("chromium_args")
+    @classmethod
+    def _flags(cls, value: str) -> str:
+        for flag in split_flags(value):
+            if flag.startswith(PROXY_FLAG):
+                proxies.parse(flag.removeprefix(PROXY_FLAG))
         return value
 
     @model_validator(mode="before")
@@ -104,6 +124,18 @@ class Settings(BaseModel):
                         f"GATEWAY_LISTEN opens {host}:{port} to the network and no key is set: set GATEWAY_API_KEY, or listen on 127.0.0.1"
                     )
         return self
+
+    @property
+    def chromium_flags(self) -> list[str]:
+        """GATEWAY_CHROMIUM_ARGS, split as a shell would. A --proxy-server among them is `upstream`, and is not in this list."""
+        return [flag for flag in split_flags(self.chromium_args) if not flag.startswith(PROXY_FLAG)]
+
+    @cached_property
+    def upstream(self) -> proxies.Proxy | None:
+        """The proxy that Chromium's requests go through: a --proxy-server in GATEWAY_CHROMIUM_ARGS, else GATEWAY_PROXY."""
+        flags = [flag.removeprefix(PROXY_FLAG) for flag in split_flags(self.chromium_args) if flag.startswith(PROXY_FLAG)]
+        named = flags[-1] if flags else self.proxy.get_secret_value() if self.proxy else None
+        return proxies.parse(named) if named is not None else None
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
@@ -168,6 +200,14 @@ class Settings(BaseModel):
                 refusal(self.data, depth=1)
                 or f"the data directory {self.data} cannot be made: {error.strerror}; set GATEWAY_DATA to a directory that you may write"
             ) from None
+
+
+def split_flags(text: str) -> list[str]:
+    """Flags as a shell would split them. Raises ValueError with a sentence."""
+    try:
+        return shlex.split(text)
+    except ValueError:
+        raise ValueError("a quotation mark is not closed: write each flag as in a shell") from None
 
 
 def load(environ: dict[str, str] | None = None) -> Settings:

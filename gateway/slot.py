@@ -34,6 +34,8 @@ class Launch:
     executable: str = ""
     version: str = ""
     tmp: str = ""  #: TMPDIR, to be cleaned by the next launcher
+    forwarder: int = 0  #: pid of the process between Chromium and GATEWAY_PROXY; 0: there is none
+    forwarder_started: int = 0
     refused: str | None = None  #: a sentence: why Chromium was not started; no restart helps
 
 
@@ -95,6 +97,13 @@ def executable_of(pid: int) -> Path | None:
 def alive(launch: Launch) -> bool:
     """Whether the recorded process, launcher or Chromium, still runs."""
     return started_at(launch.pid) == launch.started
+
+
+def forwarder_fails(launch: Launch) -> bool:
+    """Whether the process between Chromium and GATEWAY_PROXY has ended, or stands still by a signal."""
+    if not launch.forwarder:
+        return False
+    return started_at(launch.forwarder) != launch.forwarder_started or stopped(launch.forwarder)
 
 
 def chromium_processes(data: Path, session: str, executable: Path | None = None) -> list[int]:

@@ -15,7 +15,14 @@ _NOTHING = "%(here).0s"
 
 
 class NotHeld(Exception):
-    """supervisord's format has no way to write a value; the text names it, and says which characters to leave out."""
+    """supervisord's format has no way to write a value; the text names it, and says which characters to leave out.
+
+    Of a variable it holds the name and never the value, which may be a password. `todo`: the last part of the text.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.todo = text.rpartition(": ")[2]
 
 
 def plain(value: str, *, expansions: int = 1) -> str:
@@ -43,8 +50,8 @@ def _quoted(name: str, value: str) -> str:
     mark = "'" if '"' in value else '"'
     # supervisord strips quotes of either kind from both ends, the value's own too
     if mark in value or value.strip("\"'") != value:
-        raise NotHeld(f"{name}={value!r}: leave out quotes at its ends, and quotes of two kinds")
+        raise NotHeld(f"{name}: leave out quotes at its ends, and quotes of two kinds")
     try:
         return f"{mark}{plain(value, expansions=2)}{mark}"
     except NotHeld as error:
-        raise NotHeld(f"{name}={error}") from None
+        raise NotHeld(f"{name}: {error.todo}") from None

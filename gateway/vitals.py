@@ -15,7 +15,7 @@ from gateway import beat
 from gateway.beat import SILENT, Beat, boot_time
 from gateway.session import FRESH, Evidence
 from gateway.settings import Settings
-from gateway.slot import started_at
+from gateway.slot import Launch, alive, read_launch, started_at
 
 _PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -41,7 +41,7 @@ def processes(settings: Settings, sessions: list[str]) -> list[Vitals]:
     now = boot_time()
     names = ["api", "watchdog", *(f"browser-{s}" for s in sessions)]
     found = [_python(name, beat.read(settings.beat(name)), now) for name in names]
-    return found + [_chromium(f"chromium-{s}", evidence_of(settings, s), now) for s in sessions]
+    return found + [_chromium(f"chromium-{s}", evidence_of(settings, s), read_launch(settings.data.resolve(), s), now) for s in sessions]
 
 
 def _python(name: str, found: Beat | None, now: float) -> Vitals:
@@ -53,9 +53,14 @@ def _python(name: str, found: Beat | None, now: float) -> Vitals:
     return Vitals(name, "running" if age <= SILENT else "silent", found.pid, age, memory, uptime(found.pid, now))
 
 
-def _chromium(name: str, evidence: Evidence | None, now: float) -> Vitals:
+def _chromium(name: str, evidence: Evidence | None, launch: Launch | None, now: float) -> Vitals:
+    """Without a host that speaks for it (a session that was stopped), what its launcher recorded in this boot."""
     if evidence is None or evidence.chromium_pid is None:
-        return Vitals(name)
+        if launch is None:
+            return Vitals(name)
+        if launch.refused or not alive(launch):
+            return Vitals(name, "gone", launch.pid)
+        return Vitals(name, "silent", launch.pid, uptime=uptime(launch.pid, now))
     pid = evidence.chromium_pid
     age = None if evidence.answered_at is None else max(0.0, now - evidence.answered_at)
     if resident(pid) is None:

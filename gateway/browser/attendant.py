@@ -117,6 +117,7 @@ class Attendant:
         s.bridge, s.report, s.bare, s.steady_at = None, None, None, None
         s.asked_at, s.missed, s.canary_failed_since = None, 0, None
         s.elsewhere_since, s.dialogs = None, ()
+        s.unreachable, s.forwarder_fails = None, False
         s.detail = why
         s.stir()
 
@@ -242,6 +243,7 @@ class Attendant:
         pids: list[int] = []
         due, extra = 0.0, 0
         while True:
+            s.forwarder_fails = s.bridge is not None and slots.forwarder_fails(s.bridge.page.endpoint.launch)
             if s.bridge is None:
                 pids, due, s.memory_bytes = [], 0.0, None
             elif boot_time() >= due:

@@ -20,8 +20,9 @@ import structlog
 
 from gateway import process
 from gateway.beat import boot_id
-from gateway.browser import incarnation, torn
+from gateway.browser import forwarder, incarnation, policies, preferences, torn
 from gateway.browser.flags import arguments
+from gateway.browser.hosts import allowed_domains
 from gateway.browser.walls import missing_walls
 from gateway.executable import Unusable, find_chromium, version
 from gateway.ownership import refusal
@@ -79,19 +80,22 @@ def prepare(settings: Settings, session: str, executable: Path) -> tuple[list[st
     number = version(executable, settings.run / "chromium-version.json")
     judge_version(profile, number)
     judge_lock(profile)
+    if forbidden := policies.fatal(policies.read(policies.directory_of(executable))):
+        raise Refused(forbidden)
     if mended := torn.mend(profile):  # nobody works on it now
         files = [str(path.relative_to(profile)) for path in mended]
         log.warning("What the last Chromium had half written was cut off: the next one but one would have deleted it all", files=files)
-    flags = arguments(settings, profile, number)
+    preferences.quieten(profile)
     environ = {k: v for k, v in os.environ.items() if not k.startswith("GATEWAY_")}  # no key of ours in a browser's environment
     environ[MARK] = mark(data, session)
-    if "--no-sandbox" not in flags and (missing := missing_walls(executable, environ)):
+    if os.geteuid() != 0 and "--no-sandbox" not in settings.chromium_flags and (missing := missing_walls(executable, environ)):
         raise Refused(missing)
     (profile / "DevToolsActivePort").unlink(missing_ok=True)
     tmp = _temporary(slot, predecessor)
     _lead_own_group()
+    started = _forwarder(settings)
     # recorded before the incarnation's mark goes: mark_clean() sees a launcher that lives and refuses
-    _record(settings, session, executable, number, tmp)
+    _record(settings, session, executable, number, tmp, forwarder=started.pid if started else 0)
     incarnation.prepare(slot)
     if os.geteuid() == 0:
         log.warning(
@@ -99,7 +103,18 @@ def prepare(settings: Settings, session: str, executable: Path) -> tuple[list[st
             " Run the gateway as another user in production",
             session=session,
         )
+    flags = arguments(settings, profile, number, started.port if started else None)
     return [str(executable), *flags], {**environ, "TMPDIR": str(tmp)}
+
+
+def _forwarder(settings: Settings) -> forwarder.Started | None:
+    """The process that forwards to GATEWAY_PROXY, in Chromium's group; None without a proxy. Raises Refused."""
+    if settings.upstream is None:
+        return None
+    try:
+        return forwarder.start(settings.upstream, allowed_domains(settings))
+    except OSError as error:
+        raise Refused(f"the forwarder to GATEWAY_PROXY cannot be started: {error}") from None
 
 
 def _linger() -> None:
@@ -110,7 +125,14 @@ def _linger() -> None:
 
 
 def _record(
-    settings: Settings, session: str, executable: Path | None, number: str = "", tmp: Path | None = None, refused: str | None = None
+    settings: Settings,
+    session: str,
+    executable: Path | None,
+    number: str = "",
+    tmp: Path | None = None,
+    *,
+    refused: str | None = None,
+    forwarder: int = 0,
 ) -> None:
     own = Launch(
         pid=os.getpid(),
@@ -120,6 +142,8 @@ def _record(
         version=number,
         tmp=str(tmp or ""),
         refused=refused,
+        forwarder=forwarder,
+        forwarder_started=(started_at(forwarder) or 0) if forwarder else 0,
     )
     write_launch(settings.data.resolve(), session, own)
 

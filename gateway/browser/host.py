@@ -178,6 +178,7 @@ async def _work(
     from gateway.browser.keeper import Keeper
     from gateway.browser.lookout import Lookout
     from gateway.browser.orders import Orders
+    from gateway.browser.reachability import Reachability
     from gateway.browser.receiver import Receiver
     from gateway.browser.reconciler import Reconciler
     from gateway.browser.records import Records
@@ -197,7 +198,8 @@ async def _work(
     lookout = Lookout(settings, standing, records, keeper)
     async with asyncio.TaskGroup() as group:
         for task in (
-            attendant.run, attendant.measure, keeper.run, lookout.run, sender.run, reconciler.run, receiver.run, resolver.run, orders.run,
+            attendant.run, attendant.measure, Reachability(settings, standing).run, keeper.run, lookout.run, sender.run,
+            reconciler.run, receiver.run, resolver.run, orders.run,
         ):  # fmt: skip
             group.create_task(task())
 

@@ -53,6 +53,7 @@ class Page:
     def __init__(self, endpoint: Endpoint, scripts: Scripts) -> None:
         self.endpoint = endpoint
         self.crashed = False
+        self.net_error: str | None = None  #: why WhatsApp Web could not be loaded when it was opened last (net::ERR_…)
         self._scripts = scripts
         loop = asyncio.get_running_loop()
         self.lost: asyncio.Future[str] = loop.create_future()
@@ -128,10 +129,14 @@ class Page:
         with contextlib.suppress(Exception):
             _heeded(self._connection.send("Target.closeTarget", {"targetId": target}))
 
-    def _in_passing(self, method: str, params: dict[str, Any]) -> None:
-        if self._session is not None:
-            with contextlib.suppress(Exception):
-                _heeded(self._session.send(method, params))
+    def _in_passing(self, method: str, params: dict[str, Any]) -> Awaitable[Any] | None:
+        """A command whose answer nobody waits for; None if it cannot be sent."""
+        with contextlib.suppress(Exception):
+            if self._session is not None:
+                asked: Awaitable[Any] = asyncio.ensure_future(self._session.send(method, params))
+                _heeded(asked)
+                return asked
+        return None
 
     def _needed(self, method: str, params: dict[str, Any]) -> None:
         """A command that the page cannot be used without: if it fails, the tab is given up."""
@@ -195,8 +200,14 @@ class Page:
         await self.evaluate(self._scripts.bridge, ATTACH)
 
     def open(self) -> None:
-        """Begin to load WhatsApp Web; its server may take its time to answer, so nobody waits for it here."""
-        self._in_passing("Page.navigate", {"url": self._scripts.url})
+        """Begin to load WhatsApp Web; its server may take its time to answer, so nobody waits for it here. See `net_error`."""
+        asked = self._in_passing("Page.navigate", {"url": self._scripts.url})
+        if isinstance(asked, asyncio.Future):
+            asked.add_done_callback(self._opened)
+
+    def _opened(self, asked: asyncio.Future[Any]) -> None:
+        if not asked.cancelled() and asked.exception() is None:
+            self.net_error = str((asked.result() or {}).get("errorText") or "")[:100] or None
 
     async def reload(self) -> None:
         """Load the document anew. Raises PageError."""

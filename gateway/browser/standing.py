@@ -65,6 +65,8 @@ class Standing:
     restricted_until: float | None = None  #: wall clock
     unlinked: bool = False  #: somebody was linked, and nobody is
     elsewhere_since: float | None = None  #: since when the document is not WhatsApp's: a blank or an error page
+    unreachable: str | None = None  #: why WhatsApp cannot be reached, as far as it is known
+    forwarder_fails: bool = False  #: the process between Chromium and GATEWAY_PROXY ended or stands still
     dialogs: tuple[str, ...] = ()  #: over the page, and not known to us
     takeovers: int = 0  #: of our place, from other windows, lately
     detail: str | None = None
@@ -136,6 +138,7 @@ class Standing:
             oldest_unacked_at=oldest, handed_over_at=self.oldest_unacked_at, last_ack_at=self.last_ack_at, given_up=self.given_up,
             synced_at=self.steady_at, memory_bytes=self.memory_bytes, pidfd_exit=self.chromium_ended,
             restricted_until=self.restricted_until, unlinked=self.unlinked, elsewhere_since=self.elsewhere_since,
+            unreachable=fitting(self.unreachable, SENTENCE) or None, forwarder_fails=self.forwarder_fails,
             dialogs=tuple(fitting(title, HEADING) or "" for title in self.dialogs[:DIALOGS]), takeovers=self.takeovers,
             detail=fitting(self.detail, SENTENCE) or None, pace=[asdict(use) for use in self.pacer.uses(boot_time())],
         )  # fmt: skip

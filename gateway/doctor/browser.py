@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shlex
 from pathlib import Path
 
 from gateway.browser.chromium import Refused, judge_version, profile_owner
@@ -50,7 +49,7 @@ def sandbox(settings: Settings) -> Finding:
             "as root Chromium runs without its own sandbox, so whoever breaks into the page is root on this machine",
             "run the gateway as a user of its own",
         )
-    if "--no-sandbox" in shlex.split(settings.chromium_args):
+    if "--no-sandbox" in settings.chromium_flags:
         return warn(
             "GATEWAY_CHROMIUM_ARGS switches Chromium's own sandbox off: whoever breaks into the page has every right of this user",
             "leave --no-sandbox out if user namespaces can be had",

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from textwrap import fill
 
-from gateway.doctor import books, browser, ground, neighbours
+from gateway.doctor import books, browser, ground, neighbours, network
 from gateway.doctor.finding import Finding, Level, fail, ok, split, warn
 from gateway.settings import Settings, SettingsError, load
 
@@ -23,6 +23,9 @@ CHECKS: dict[str, Callable[[Settings], Finding]] = {
     "profiles": browser.profiles,
     "sandbox": browser.sandbox,
     "wa-js": browser.wa_js,
+    "policies": network.policies,
+    "proxy": network.proxy,
+    "whatsapp": network.whatsapp,
     "locks": neighbours.locks,
     "ports": neighbours.ports,
     "other users": neighbours.people,
@@ -54,7 +57,7 @@ def examine() -> dict[str, Finding]:
 
 def _what_can_be_read() -> Settings | None:
     """Enough of wrong settings to look at everything else."""
-    kept = ("GATEWAY_DATA", "GATEWAY_CHROMIUM", "GATEWAY_WA_JS", "GATEWAY_CHROMIUM_ARGS")
+    kept = ("GATEWAY_DATA", "GATEWAY_CHROMIUM", "GATEWAY_WA_JS", "GATEWAY_CHROMIUM_ARGS", "GATEWAY_WHATSAPP_URL")
     try:
         return load({name: value for name, value in os.environ.items() if name in kept})
     except SettingsError:

@@ -137,6 +137,8 @@ def _chromium(f: Facts) -> Finding | None:
         return None
     if e.crashed:
         return Finding("page_crashed", Rung.RELAUNCH_CHROMIUM, certain=True)
+    if e.forwarder_fails:
+        return Finding("proxy_forwarder_ended", Rung.RELAUNCH_CHROMIUM, certain=True)  # only the launcher starts it
     answered = e.answered_at is not None and e.answered_at > f.chromium.since
     if f.chromium_stopped and (e.missed or not e.connected) and (answered or _runs(f, f.chromium, FRESH)):
         return Finding("chromium_stopped", Rung.RELAUNCH_CHROMIUM, certain=True)

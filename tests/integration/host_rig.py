@@ -58,6 +58,7 @@ class HostRig:
 
     def __init__(self, directory: Path, **settings: Any) -> None:
         self.sandbox = Sandbox()
+        self.before: tuple[str, ...] = ()  #: a command that runs the processes, and becomes them
         self.given = {"send_interval": 0.0, "log_level": "debug", **settings}
         self.data = directory / "data"
         self.log = directory / "host.log"
@@ -99,7 +100,7 @@ class HostRig:
         environ |= {f"GATEWAY_{name.upper()}": str(value) for name, value in given.items()}
         with self.log.open("ab") as log:
             return await asyncio.create_subprocess_exec(
-                sys.executable, "-c", code, env=environ, cwd=ROOT, stdout=log, stderr=log, process_group=0
+                *self.before, sys.executable, "-c", code, env=environ, cwd=ROOT, stdout=log, stderr=log, process_group=0
             )
 
     async def start_host(self, code: str = HOST) -> asyncio.subprocess.Process:
@@ -130,6 +131,10 @@ class HostRig:
     async def linked(self) -> None:
         """All up, scanned, ready."""
         await asyncio.gather(self.start_chromium(), self.start_host())
+        await self.scanned()
+
+    async def scanned(self) -> None:
+        """A QR code comes on show, is scanned, and the session is ready."""
         await until("a QR code is on show", self._on_show)
         await self.control("scan")
         await self.ready()

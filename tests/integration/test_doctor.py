@@ -39,6 +39,8 @@ class Patient:
     def __init__(self, data: Path) -> None:
         self.data = data
         self.environ = {**os.environ, "GATEWAY_DATA": str(data), "GATEWAY_LISTEN": f"127.0.0.1:{free_port()}"}
+        self.whatsapp = socket.create_server(("127.0.0.1", 0))  # only reached, never asked
+        self.environ["GATEWAY_WHATSAPP_URL"] = f"http://127.0.0.1:{self.whatsapp.getsockname()[1]}/"
         self.profile = data / "sessions" / "default" / "profile"
         for directory in (data, data / "run", self.profile):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -172,6 +174,30 @@ def test_lanes_out_of_step_on_a_gateway_that_runs(gateway: Gateway) -> None:
     gateway.api.post("/api/sessions/default/resume")
     for id_ in ids:
         gateway.sent(id_)
+
+
+# -- the way to WhatsApp
+def test_policies_are_named_with_their_file(patient: Patient) -> None:
+    def under(**values: Any) -> dict[str, Any]:
+        where = "/etc/chromium/policies/managed"
+        shell = f"mount -t tmpfs none /etc/chromium && mkdir -p {where} && printf %s '{json.dumps(values)}' > {where}/office.json"
+        return dict(patient.examined(shell, GATEWAY_CHROMIUM="")["policies"])
+
+    named(under(RemoteDebuggingAllowed=False), "RemoteDebuggingAllowed in /etc/chromium/policies/managed/office.json", "set it to true")
+    named(under(URLBlocklist=["127.0.0.1"]), "URLBlocklist in /etc/chromium/policies/managed/office.json", "URLAllowlist")
+
+
+def test_a_proxy_and_a_server_that_are_not_there(patient: Patient) -> None:
+    proxy = f"http://user:s%40cret@127.0.0.1:{free_port()}"
+    found = patient.examined(GATEWAY_PROXY=proxy, GATEWAY_CHROMIUM_ARGS="--proxy-bypass-list=<-loopback>")
+    named(found["proxy"], "refuses the connection", "see whether it runs")
+    named(found["whatsapp"], "cannot be reached: the proxy", "correct GATEWAY_PROXY")
+    assert "cret" not in json.dumps(found)
+    patient.whatsapp.close()
+    named(patient.examined()["whatsapp"], "refuses the connection", "firewall")
+    socks = patient.examined(GATEWAY_PROXY="socks5://user:s%40cret@127.0.0.1:1080")
+    named(socks["settings"], "GATEWAY_PROXY: a SOCKS proxy with a name and a password is not supported", "correct it")
+    assert "cret" not in json.dumps(socks)
 
 
 # -- and none

@@ -60,6 +60,7 @@ def test_the_healthy_session_is_healthy() -> None:
         (facts(beat_at=NOW - 5.1), "host_silent", Rung.RESPAWN_HOST),
         (facts(None, beat_at=None), "host_silent", Rung.RESPAWN_HOST),
         (with_evidence(crashed=True), "page_crashed", Rung.RELAUNCH_CHROMIUM),
+        (with_evidence(forwarder_fails=True), "proxy_forwarder_ended", Rung.RELAUNCH_CHROMIUM),
         (with_evidence(missed=2), "page_unresponsive", Rung.RELAUNCH_CHROMIUM),
         (facts(replace(HEALTHY, asked_at=NOW - 4.1), beat_at=NOW), "page_unresponsive", Rung.RELAUNCH_CHROMIUM),
         (facts(replace(HEALTHY, answered_at=NOW - 5.1), beat_at=NOW), "page_unresponsive", Rung.RELAUNCH_CHROMIUM),

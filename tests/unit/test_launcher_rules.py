@@ -83,10 +83,10 @@ def test_a_lock_whose_owner_is_gone_or_no_chromium_is_cleared(tmp_path: Path, ow
 
 
 def test_flags(tmp_path: Path) -> None:
-    settings = Settings(data=tmp_path, proxy="socks5://127.0.0.1:1080", chromium_args="--disable-features=Mine,Yours --lang=de '--x=a b'")
-    flags = arguments(settings, tmp_path / "profile", "156.0.8078.79")
+    settings = Settings(data=tmp_path, chromium_args="--disable-features=Mine,Yours --lang=de '--x=a b'")
+    flags = arguments(settings, tmp_path / "profile", "156.0.8078.79", 4711)
     assert "--remote-debugging-port=0" in flags
-    assert "--proxy-server=socks5://127.0.0.1:1080" in flags
+    assert "--proxy-server=http://127.0.0.1:4711" in flags
     assert [f for f in flags if f.startswith("--disable-features=")] == [f"--disable-features={','.join(OFF)},Mine,Yours"]
     assert flags.index("--lang=de") > flags.index("--lang=en-US")
     assert "--x=a b" in flags

@@ -29,6 +29,11 @@ SITUATIONS: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"state": State.RECOVERING, "elsewhere_since": 940.0, "socket": None, "stream_mode": None, "account": None, "canary": "bare"},
         ["cannot be loaded", "60 s", "nothing to do"],
     ),
+    "cannot be loaded, and why": (
+        {"state": State.STARTING, "elsewhere_since": 940.0, "account": None, "unreachable": "the name x cannot be resolved"},
+        ["cannot be loaded", "60 s", "the name x cannot be resolved", "by itself"],
+    ),
+    "away, and why": (OUTAGE | {"unreachable": "the proxy h refuses"}, ["out of reach", "42 s", "the proxy h refuses", "by itself"]),
 }
 
 
