@@ -86,6 +86,7 @@ class Evidence:
     last_ack_at: float | None = None  #: when WhatsApp's server took a message last
     handed_over_at: float | None = None  #: the same hand-over, counted from itself: a document that is new has proven nothing
     given_up: bool = False  #: a message was given up after send timeouts, and no ack has come since
+    calling_since: float | None = None  #: begin of the oldest hand-over that wa-js has not ended, counted from the sync as well
     synced_at: float | None = None  #: when this generation was synced
     memory_bytes: int | None = None  #: of all of its Chromium's processes
     pidfd_exit: bool = False  #: Chromium's process ended, its successor has not come yet
@@ -128,6 +129,11 @@ def ill(e: Evidence, now: float, send_timeout: float) -> bool:
     if e.oldest_unacked_at is None or now - e.oldest_unacked_at <= send_timeout:
         return False
     return e.last_ack_at is None or e.last_ack_at < e.oldest_unacked_at
+
+
+def hangs(e: Evidence, now: float, send_timeout: float) -> bool:
+    """Whether a hand-over has been stuck in the page for longer than the send timeout, whatever becomes of the others."""
+    return e.calling_since is not None and now - e.calling_since > send_timeout
 
 
 #: How a person links a phone.
@@ -230,6 +236,8 @@ def complaints(e: Evidence | None, now: float, send_timeout: float) -> list[str]
         said.append(_broken(e.canary))
     if e.account is not None and e.expected_account is not None and e.account != e.expected_account:
         said.append("another account is logged in than the session's")
+    if hangs(e, now, send_timeout):
+        said.append(f"a message's hand-over hangs in the page, for {_ago(e.calling_since or now, now)} now")
     if ill(e, now, send_timeout):
         said.append("messages are handed over and no ack comes back")
     elif swallowed(e, now, send_timeout):

@@ -114,7 +114,7 @@ class Attendant:
         page.close()
         why = page.lost.result() if page.lost.done() else ""
         log.warning("The connection to Chromium is over", session=s.session, reason=why)
-        s.bridge, s.report, s.bare, s.steady_at = None, None, None, None
+        s.bridge, s.report, s.bare, s.steady_at, s.calling_since = None, None, None, None, None
         s.asked_at, s.missed, s.canary_failed_since = None, 0, None
         s.elsewhere_since, s.dialogs = None, ()
         s.unreachable, s.forwarder_fails = None, False
@@ -179,6 +179,7 @@ class Attendant:
             s.progressed_at = now
         s.report, s.bare = report, bare[:200] if bare else None
         s.steady_at = now - report.steady if report is not None and report.steady is not None else None
+        s.calling_since = now - report.running if report is not None and report.running is not None else None
         # a library that is still putting itself together does not fail
         refuses = s.refusals.said(now) is not None
         broken = (report is not None and report.canary is not None) or (report is None and bare is not None) or refuses

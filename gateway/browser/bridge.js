@@ -14,10 +14,13 @@
   if (window !== window.top) return;
 
   /** @typedef {typeof import('@wppconnect/wa-js')} Wpp */
-  /** @typedef {{state: 'running' | 'placed' | 'failed', since: number, handed: boolean, answer: Promise<object> | null}} Call */
+  /**
+   * A call of `send`. `handed`: it has reached WhatsApp's own code. `hangs`: it was answered as failed while wa-js was still at it.
+   * @typedef {{state: 'running' | 'placed' | 'failed', since: number, handed: boolean, hangs: boolean, answer: Promise<object> | null}} Call
+   */
   /** @typedef {{seq: number, kind: 'ack' | 'nack' | 'logout', hex: string | null, ack: number, code: number | null, at: number}} News */
   /** @typedef {{epoch: number, attachment: number}} Holder */
-  /** @typedef {Holder & {generation: string, account: string, hex: string, key: string, remote: string, type: string, content: any, again: boolean}} Order */
+  /** @typedef {Holder & {generation: string, account: string, hex: string, key: string, remote: string, type: string, content: any, again: boolean, patience: number}} Order */
   /** @typedef {{hex: string, chats: string[], keys: string[], witness: string[]}} Sought */
 
   const NAME = '__whatsappGateway';
@@ -201,6 +204,7 @@
   /**
    * Wrap the function through which all messages go: it tells when a call of ours has reached WhatsApp's own
    * code, and it has the result with the nack's code, which wa-js drops unless it waits for the ack.
+   * It lets each call of ours through once. One that arrives after it was answered as failed is turned back.
    */
   const watchSending = () => {
     const module = /** @type {any} */ (wpp().loader.search(sends, false, /SendMsg/));
@@ -210,6 +214,7 @@
     wrapper = /** @this {any} @param {any[]} args */ function (...args) {
       const hex = hexOf(args[1]?.id);
       const call = state.calls.get(hex);
+      if (call && (call.handed || call.state === 'failed')) throw new Refused('given_up', 'this call was given up, or another one of this id went first');
       if (call) call.handed = true;
       const answer = original.apply(this, args);
       Promise.resolve(answer)
@@ -370,7 +375,7 @@
         broken = described(error).text.slice(0, CANARY);
       }
     }
-    const running = [...state.calls.values()].filter((c) => c.state === 'running').map((c) => c.since);
+    const running = [...state.calls.values()].filter((c) => c.state === 'running' || c.hangs).map((c) => c.since);
     return {
       generation: state.generation,
       version: VERSION,
@@ -490,13 +495,25 @@
     if (known?.state === 'placed' && !a.again) return Promise.resolve({ status: 'placed', joined: true });
     if (!watched()) throw new Refused('library_broken', 'wa-js cannot send in this document');
     /** @type {Call} */
-    const call = { state: 'running', since: performance.now(), handed: false, answer: null };
+    const call = { state: 'running', since: performance.now(), handed: false, hangs: false, answer: null };
     state.calls.set(a.hex, call);
-    call.answer = handOver(a, call);
+    call.answer = new Promise((resolve) => {
+      const timer = setTimeout(() => {
+        if (call.handed) return; // then only the message itself tells what becomes of it
+        Object.assign(call, { state: 'failed', hangs: true });
+        resolve({ status: 'failed', code: 'hangs', text: `the page did not get as far as WhatsApp's own code within ${a.patience} ms` });
+      }, a.patience);
+      handOver(a, call)
+        .then(resolve)
+        .finally(() => {
+          clearTimeout(timer);
+          call.hangs = false;
+        });
+    });
     return call.answer;
   };
 
-  /** @param {Order} a @param {Call} call */
+  /** @param {Order} a @param {Call} call @returns {Promise<object>} */
   const handOver = async (a, call) => {
     /** @param {string} code @param {string} text */
     const failed = (code, text) => {
@@ -552,7 +569,9 @@
     /** @type {Record<string, string>} */
     const answers = {};
     const before = state.calls.get(hex)?.state ?? null;
-    for (const remote of chats) {
+    // where a call hangs, so would these questions; the ledger says what became of it
+    const hangs = state.calls.get(hex)?.hangs === true;
+    for (const remote of hangs ? [] : chats) {
       try {
         opened[remote] = String((await within(chat.find(remote))).id);
       } catch (error) {
@@ -560,12 +579,12 @@
         answers[remote] = described(error).text;
       }
     }
-    const witnessed = await seen(witness);
+    const witnessed = await seen(hangs ? [] : witness);
     // a chat that has moved is opened under its new id, which the host may not know yet
     const also = Object.values(opened).flatMap((id) => (id === null || id.endsWith('@g.us') ? [] : [`true_${id}_${hex}`]));
     const asked = [...new Set([...keys, ...also])];
     let found = null;
-    for (const key of asked) {
+    for (const key of hangs ? [] : asked) {
       try {
         const message = await within(chat.getMessageById(key));
         const ack = Number(message.ack ?? 0);
@@ -599,7 +618,8 @@
   const forget = (a) => {
     current(a);
     for (const hex of a.hexes) {
-      if (state.calls.get(hex)?.state !== 'running') state.calls.delete(hex);
+      const call = state.calls.get(hex);
+      if (call && call.state !== 'running' && !call.hangs) state.calls.delete(hex);
       state.codes.delete(hex);
     }
     return { left: state.calls.size };
@@ -612,7 +632,7 @@
    */
   const kept = (a) => {
     current(a);
-    const ended = [...state.calls].filter(([, call]) => call.state !== 'running').map(([hex]) => hex);
+    const ended = [...state.calls].filter(([, call]) => call.state !== 'running' && !call.hangs).map(([hex]) => hex);
     return { hexes: [...new Set([...ended, ...state.codes.keys()])].slice(0, a.limit) };
   };
 

@@ -52,7 +52,7 @@ class Report:
     events: int
     overflowed: bool
     dialogs: list[dict[str, Any]]  #: what lies over the page: `title`, and whether it is `known`, so that it can be dismissed
-    running: float | None  #: how long the oldest running call has been running
+    running: float | None  #: how long wa-js has been at the oldest call that has not ended
 
     @classmethod
     def of(cls, answer: dict[str, Any]) -> Self:
@@ -110,8 +110,13 @@ class Bridge:
     async def probe(self) -> Report:
         return Report.of(await self._ask("probe", {}, ROUND_TRIP))
 
-    async def send(self, claim: Claim, account: str, deadline: float, *, again: bool = False) -> dict[str, Any]:
-        """Hand the message over; the bridge's answer as it is, for translate.error_of_answer."""
+    async def send(
+        self, claim: Claim, account: str, deadline: float, *, again: bool = False, patience: float = 120.0
+    ) -> dict[str, Any]:
+        """Hand the message over; the bridge's answer as it is, for translate.error_of_answer.
+
+        After `patience` seconds the page gives up a call that has not reached WhatsApp's own code: it is certain not to be sent.
+        """
         order = {
             **self._holder,
             "generation": self.generation,
@@ -122,6 +127,7 @@ class Bridge:
             "type": claim.type,
             "content": claim.content,
             "again": again,
+            "patience": int(patience * 1000),
         }
         return await self.page.call("send", order, deadline)
 

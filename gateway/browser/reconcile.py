@@ -84,6 +84,9 @@ def decide(f: Facts) -> Verdict:
     # 2: the call still runs
     if f.ledger == "running":
         return Verdict.WAIT
+    # it ended, in this very document, before it reached WhatsApp's own code: there is nothing to look for
+    if f.ledger == "failed" and not f.generation_gone and not f.placed:
+        return Verdict.QUEUE
     if f.sight.seen is Seen.UNKNOWN:
         return Verdict.ASK_AGAIN
     # absence counts once the page has read its store

@@ -137,7 +137,9 @@ class Sender:
         try:
             if claim.accept_duplicate and (known := await self._known(claim, bridge, link)) is not None:
                 return known
-            answer = await bridge.send(claim, link.account, self._settings.call_timeout, again=claim.accept_duplicate)
+            answer = await bridge.send(
+                claim, link.account, self._settings.call_timeout, again=claim.accept_duplicate, patience=self._settings.send_timeout
+            )
         except PageError as error:
             self.given_up[claim.rowid] = bridge.attachment
             return error_of_exception(error)

@@ -56,6 +56,7 @@ class Standing:
     socket_down_since: float | None = None
     progressed_at: float | None = None
     steady_at: float | None = None  #: since when the document has been synced
+    calling_since: float | None = None  #: begin of the oldest hand-over that wa-js has not ended
     oldest_unacked_at: float | None = None
     last_ack_at: float | None = None
     given_up: bool = False  #: a message was given up after send timeouts, and no ack has come since
@@ -121,11 +122,13 @@ class Standing:
             return "wa-js is not ready yet"
         return self.report.canary or self.refusals.said(boot_time())
 
+    def _since_sync(self, at: float | None) -> float | None:
+        """The latest of `at`, this document's sync, and the end of a stall of ours: before that nothing could move."""
+        return None if at is None else max(at, self.steady_at or at, self.stalls.woke_at)
+
     def evidence(self) -> Evidence:
         r, page = self.report, self.bridge.page if self.bridge else None
-        oldest = self.oldest_unacked_at
-        if oldest is not None:
-            oldest = max(oldest, self.steady_at or oldest, self.stalls.woke_at)
+        oldest, calling = self._since_sync(self.oldest_unacked_at), self._since_sync(self.calling_since)
         return Evidence(
             session=self.session, state=self.state, epoch=self.epoch, since=self.since,
             connected=page is not None and not page.lost.done(), chromium_pid=self.chromium_pid,
@@ -136,7 +139,7 @@ class Standing:
             stream_mode=fitting(r.mode, WORD) if r else None, stream_info=fitting(r.info, WORD) if r else None,
             progressed_at=self.progressed_at, account=fitting(r.account, WORD) if r else None, expected_account=self.expected_account,
             oldest_unacked_at=oldest, handed_over_at=self.oldest_unacked_at, last_ack_at=self.last_ack_at, given_up=self.given_up,
-            synced_at=self.steady_at, memory_bytes=self.memory_bytes, pidfd_exit=self.chromium_ended,
+            calling_since=calling, synced_at=self.steady_at, memory_bytes=self.memory_bytes, pidfd_exit=self.chromium_ended,
             restricted_until=self.restricted_until, unlinked=self.unlinked, elsewhere_since=self.elsewhere_since,
             unreachable=fitting(self.unreachable, SENTENCE) or None, forwarder_fails=self.forwarder_fails,
             dialogs=tuple(fitting(title, HEADING) or "" for title in self.dialogs[:DIALOGS]), takeovers=self.takeovers,

@@ -196,6 +196,7 @@ def _settle(
         return
     # what went out under this id before accept_duplicate was given stays unknown, unless a nack speaks of the id itself
     values: dict[str, Any] = {"uncertain": 0 if nack else row["resend"], "error": str(error), "waiting_since": None}
+    values |= {"timeouts": 0, "timeout_generations": "[]"}  # they were waited for what is known now
     if nack:
         values |= renew_hex(conn, row)
     if isinstance(error, Rejected):

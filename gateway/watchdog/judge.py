@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, replace
 
-from gateway.session import CONFLICT, FRESH, ROUND_TRIP, Evidence, State, ill
+from gateway.session import CONFLICT, FRESH, ROUND_TRIP, Evidence, State, hangs, ill
 from gateway.supervision import Program, ProgramState
 
 #: A host has this many seconds from its process's start to its first beat.
@@ -181,6 +181,8 @@ def _page(f: Facts, e: Evidence) -> Finding | None:
         return Finding("canary", Rung.NUDGE)
     if ill(e, f.seen_at, f.send_timeout) and e.stream_mode != CONFLICT:  # the host takes over again; no kill would end that window
         return Finding("unacked", Rung.RELOAD_PAGE)
+    if hangs(e, f.seen_at, f.send_timeout):
+        return Finding("call_hangs", Rung.RELAUNCH_CHROMIUM)  # what it waits for in this document will not come
     progressed = max(e.since, e.progressed_at or 0.0, f.woke_at)
     if (e.state in (State.STARTING, State.SYNCING) or not synced) and f.seen_at - progressed > STALLED:
         # with the socket up the page has no excuse; without, it may be the network: a reload kills nothing

@@ -131,6 +131,38 @@ async def test_an_id_is_handed_over_once(rig: PageRig, page: Page) -> None:
     assert await bridge.kept(10) == []
 
 
+async def test_a_call_that_hangs_is_given_up_and_never_arrives(rig: PageRig, page: Page) -> None:
+    bridge = await linked(rig, page)
+    me, one = await account(bridge), claim("hangs")
+    await bridge.resolve(TO, 20.0)
+    await rig.fault("slow_chat_lookup", seconds_delay=2.0, count=1)
+    answer = await bridge.send(one, me, 20.0, patience=0.3)
+    assert (answer["status"], answer["code"]) == ("failed", "hangs")
+    await bridge.forget([one.key.hex])  # the page keeps the entry: wa-js is still at it
+    assert (await look(bridge, one))[1] == "failed"
+    running = (await bridge.probe()).running
+    assert running is not None and running >= 0.3, "the evidence for the watchdog"
+    await until("wa-js has come as far as WhatsApp's code", lambda: ended(bridge))
+    assert await rig.truth() == [], "it was turned back there"
+    assert (await bridge.send(one, me, 20.0))["status"] == "placed"
+    assert [r["calls"] for r in await rig.truth()] == [1]
+
+
+async def ended(bridge: Bridge) -> bool:
+    return (await bridge.probe()).running is None
+
+
+async def test_a_call_given_up_and_made_again_goes_out_once(rig: PageRig, page: Page) -> None:
+    bridge = await linked(rig, page)
+    me, one = await account(bridge), claim("once all the same")
+    await bridge.resolve(TO, 20.0)
+    await rig.fault("slow_chat_lookup", seconds_delay=1.0, count=2)
+    assert (await bridge.send(one, me, 20.0, patience=0.2))["code"] == "hangs"
+    await bridge.send(one, me, 20.0)
+    await until("both have ended", lambda: ended(bridge))
+    assert [r["calls"] for r in await rig.truth()] == [1]
+
+
 async def test_a_document_that_nobody_attached_to_sends_nothing(rig: PageRig, page: Page) -> None:
     bridge = await linked(rig, page)
     me = await account(bridge)

@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 from host_rig import HOST, SESSION, HostRig, until
 
+from gateway.beat import boot_time
 from gateway.browser.reconcile import SYNCED
 from gateway.message import State, Unconfirmed
 from gateway.session import State as SessionState
+from gateway.session import hangs
 from gateway.store import lanes, outbox, sessions
 
 #: A host that never makes the call that follows its claim.
@@ -153,6 +155,30 @@ async def test_an_ack_withheld_for_good(tmp_path: Path) -> None:
         (row,) = await rig.truth()
         assert (row["calls"], row["page_resends"]) == (1, 1)
         await until("the new document is attended", lambda: _generation_other_than(rig, generation))
+
+
+async def test_a_hand_over_that_hangs_in_the_page_is_evidence_and_certain_not_to_be_sent(tmp_path: Path) -> None:
+    async with HostRig(tmp_path, send_timeout=2.0, call_timeout=1.0) as rig:
+        await rig.linked()
+        await rig.sent(await rig.accept("4915550001", "the chat is known now"))
+        fault = await rig.fault("slow_chat_lookup", seconds_delay=600.0, match="4915550001")
+        id = await rig.accept("4915550001", "stuck")
+        await rig.reached(id, State.UNCONFIRMED)  # the host has given up on the call; the page has not yet
+        await until("the evidence tells", lambda: _hangs(rig))
+        await until("it is certain", lambda: _first_outcome(rig, id, "not_sent"))
+        await rig.sent(await rig.accept("4915550002", "others go on"))
+        await rig.heal(fault)
+        await rig.sent(id)
+        assert not await rig.twice()
+
+
+async def _first_outcome(rig: HostRig, id: str, outcome: str) -> bool:
+    return (await rig.message(id)).attempts[0].outcome == outcome
+
+
+async def _hangs(rig: HostRig) -> bool:
+    evidence = rig.evidence()
+    return evidence is not None and hangs(evidence, boot_time(), 2.0)
 
 
 async def test_unacked_in_two_generations_is_given_up_and_its_chat_goes_on(tmp_path: Path) -> None:

@@ -39,6 +39,9 @@ def facts(s: Sight = ABSENT, **other: object) -> Facts:
         ("placed stands in the ledger, and it is gone", facts(ledger="placed", generation_gone=False), Verdict.LOST),
         ("absent, its document gone", facts(), Verdict.QUEUE),
         ("absent, the call failed", facts(ledger="failed", generation_gone=False), Verdict.QUEUE),
+        ("the call ended before it came anywhere", facts(UNKNOWN, ledger="failed", generation_gone=False), Verdict.QUEUE),
+        ("a failed call of another document says nothing of this attempt", facts(UNKNOWN, ledger="failed"), Verdict.ASK_AGAIN),
+        ("found, whatever its call says", facts(Sight(Seen.FOUND, 0), ledger="failed", generation_gone=False), Verdict.WAIT),
         ("absent, the call never came and cannot come any more", facts(generation_gone=False), Verdict.QUEUE),
         ("absent, but the call may still come", facts(generation_gone=False, attached_since=False), Verdict.ASK_AGAIN),
         ("absent, but the page is not synced", facts(synced=False), Verdict.ASK_AGAIN),
@@ -67,8 +70,12 @@ def test_it_is_queued_again_only_if_everything_proves_that_it_was_not_sent() -> 
     queued = [f for f in ALL if decide(f) is Verdict.QUEUE]
     assert queued
     for f in queued:
+        assert not f.placed
+        if f.ledger == "failed" and not f.generation_gone:  # the document itself is the witness
+            assert f.sight.seen is not Seen.FOUND
+            continue
         assert f.sight.seen is Seen.ABSENT
-        assert f.synced and f.same_incarnation and not f.placed
+        assert f.synced and f.same_incarnation
         assert f.ledger in (None, "failed")
         assert f.generation_gone or f.ledger == "failed" or f.attached_since
 
@@ -78,7 +85,8 @@ def test_nothing_found_is_ever_queued_or_given_up() -> None:
 
 
 def test_what_the_page_could_not_say_decides_nothing() -> None:
-    assert {decide(f) for f in ALL if f.sight.seen is Seen.UNKNOWN} == {Verdict.WAIT, Verdict.ASK_AGAIN}
+    nothing_else_known = [f for f in ALL if f.sight.seen is Seen.UNKNOWN and (f.ledger != "failed" or f.generation_gone)]
+    assert {decide(f) for f in nothing_else_known} == {Verdict.WAIT, Verdict.ASK_AGAIN}
 
 
 def test_given_up_only_where_it_may_have_gone_out() -> None:

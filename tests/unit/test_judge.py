@@ -49,6 +49,15 @@ def with_evidence(**changes: Any) -> Facts:
     return facts(replace(HEALTHY, **changes))
 
 
+def test_a_call_that_hangs_is_no_health_and_an_outage_is_no_hanging_call() -> None:
+    stuck = replace(HEALTHY, calling_since=NOW - 125, last_ack_at=NOW - 1)
+    (said,) = complaints(stuck, NOW, 120)
+    assert "hangs in the page, for 125 s" in said
+    assert complaints(replace(stuck, calling_since=NOW - 119), NOW, 120) == []
+    away = replace(stuck, socket="TIMEOUT", stream_info="OFFLINE", socket_down_since=NOW - 5)
+    assert judge(facts(away)) is None
+
+
 def test_the_healthy_session_is_healthy() -> None:
     assert complaints(HEALTHY, NOW, 120) == []
     assert judge(facts()) is None
@@ -77,6 +86,7 @@ def test_the_healthy_session_is_healthy() -> None:
         (with_evidence(canary="WPP.chat is gone", canary_failed_since=NOW - 4), "canary", Rung.NUDGE),
         (with_evidence(socket="OPENING", socket_down_since=NOW - 11), "socket_down", Rung.NUDGE),
         (with_evidence(oldest_unacked_at=NOW - 121), "unacked", Rung.RELOAD_PAGE),
+        (with_evidence(calling_since=NOW - 121, last_ack_at=NOW - 1), "call_hangs", Rung.RELAUNCH_CHROMIUM),
         (with_evidence(oldest_unacked_at=NOW - 121, last_ack_at=NOW - 122), "unacked", Rung.RELOAD_PAGE),
         (with_evidence(state=State.SYNCING, stream_mode="SYNCING", progressed_at=NOW - 121), "sync_stalled", Rung.RELOAD_PAGE),
         (with_evidence(state=State.STARTING, stream_mode=None, progressed_at=NOW - 121), "start_stalled", Rung.RELOAD_PAGE),

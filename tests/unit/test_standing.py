@@ -56,3 +56,13 @@ def test_what_is_cut_fits_and_nothing_else_is_cut(text: str, size: int) -> None:
 
 def test_nothing_stays_nothing() -> None:
     assert fitting(None, 10) is None
+
+
+def test_a_hand_over_is_stuck_only_from_the_sync_on() -> None:
+    standing = said_by_the_page("x")
+    standing.calling_since, standing.steady_at = 10.0, 50.0
+    assert standing.evidence().calling_since == 50.0
+    standing.steady_at = 5.0
+    assert standing.evidence().calling_since == 10.0
+    standing.calling_since = None
+    assert standing.evidence().calling_since is None
