@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from .faults import REFUSALS
 from .fields import Bad, Fields
 
 
@@ -38,6 +39,12 @@ SETTINGS: tuple[Setting, ...] = (
         "as sent",
         "Under whose name the page finds our group messages after a reload: as sent, our lid, or our pn.",
         options=("as sent", "lid", "pn"),
+    ),
+    Setting(
+        "refuses",
+        "throws",
+        "How the page refuses a message to a blocked contact, or into a group where only admins write: as the fault `refusal` does.",
+        options=REFUSALS,
     ),
     Setting("receipts", True, "Recipients' devices say delivered, read and (voice) played by themselves."),
     Setting("delivered_after", 0.15, "Seconds from WhatsApp's own ack to the recipient's `delivered`."),

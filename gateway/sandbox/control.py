@@ -252,19 +252,23 @@ class Control:
     # -- who exists
 
     async def contact(self, request: web.Request) -> web.Response:
-        """Who exists, under which LID, and what WhatsApp makes of the number."""
+        """Who exists, under which LID, what WhatsApp makes of the number, and whether we have blocked it."""
         body = await Fields.of(request)
         number = body.need("number", body.number("number"))
         on_whatsapp, name, lid = body.flag("on_whatsapp", True), body.text("name", limit=100), body.text("lid", limit=30)
-        resolves_to = body.number("resolves_to")
+        resolves_to, blocked = body.number("resolves_to"), body.flag("blocked", False)
         body.done()
         if lid is not None:
             lid = f"{digits(lid, 'lid')}@lid" if len(lid.partition("@")[0]) >= 5 else f"{lid.partition('@')[0]}@lid"
-        person = self.world.phonebook.change(number, name=name, on_whatsapp=on_whatsapp, lid=lid, resolves_to=resolves_to)
+        book = self.world.phonebook
+        person = book.change(number, name=name, on_whatsapp=on_whatsapp, lid=lid, resolves_to=resolves_to, blocked=blocked)
+        for line in self.world.lines:
+            if line.device is not None:
+                line.say({"t": "blocklist", "blocked": book.blocklist()})
         return web.json_response({"number": number, "lid": person.lid, "on_whatsapp": on_whatsapp})
 
     async def group(self, request: web.Request) -> web.Response:
-        """Make a group, or change it; the account's own number belongs to it unless it says otherwise."""
+        """Make a group, or change it; the account's own number belongs to it unless it says otherwise. `announce`: only admins write."""
         body = await Fields.of(request)
         id = body.text("id", limit=60) or f"120363{secrets.randbelow(10**12):012d}@g.us"
         if not id.endswith("@g.us"):
@@ -273,12 +277,13 @@ class Control:
         account = self._receiver(body)
         with_us = body.flag("with_us", True)
         numbers = [digits(p, "participants") for p in body.items("participants")]
+        admins, announce = [digits(p, "admins") for p in body.items("admins")], body.flag("announce", False)
         body.done()
         if with_us and account.number not in numbers:
             numbers.insert(0, account.number)
         book = self.world.phonebook
         left = set(book.groups[id].participants).difference(numbers) if id in book.groups else set()
-        book.add_group(Group(id, subject, list(dict.fromkeys(numbers))))
+        book.add_group(Group(id, subject, list(dict.fromkeys(numbers)), admins, announce))
         for line in self.world.lines:
             if line.device is not None:
                 own = line.device.account.number

@@ -33,7 +33,7 @@ def stanza(world: World, line: Line, device: Device, m: dict[str, Any]) -> None:
     if world.faults.hit("ack_lost", *texts):
         line.cut()
         return
-    if world.faults.hit("no_ack", *texts):
+    if world.faults.on("deaf") or world.faults.hit("no_ack", *texts):
         return
     slow = world.faults.hit("slow_ack", *texts)
     if slow is not None:

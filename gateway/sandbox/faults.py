@@ -8,6 +8,9 @@ from typing import Any
 
 from .fields import Bad, Fields, Unknown
 
+#: How WhatsApp Web refuses a message by itself.
+REFUSALS = ("throws", "later", "nack", "silence")
+
 #: Faults that may be on at the same time.
 MOST_ACTIVE = 100
 
@@ -56,6 +59,12 @@ _KINDS = (
         parameters={"code": 463.0},
     ),
     Kind(
+        "deaf",
+        SERVER,
+        "The server answers nothing but the page's pings: no ack for a message, which it records, and no look-up. The line stays open.",
+        counted=False,
+    ),
+    Kind(
         "slow",
         SERVER,
         "Whatever the server says on the socket arrives some seconds late, in order.",
@@ -81,6 +90,14 @@ _KINDS = (
     ),
     Kind("upload_fails", SERVER, "The upload of a media file is refused."),
     Kind("slow_chat_lookup", PAGE, "Opening a chat takes the page some seconds longer.", matched=True, parameters={"seconds_delay": 2.5}),
+    Kind(
+        "refusal",
+        PAGE,
+        "WhatsApp Web refuses a message by itself, and nothing goes out. `form` says how: its code throws `error`; it throws it later, "
+        "when the message is on the page; the message ends at ack -1 without a code (nack); or it stays at ack 0 for ever (silence).",
+        matched=True,
+        parameters={"form": "throws", "error": "ContactBlocked"},
+    ),
     Kind("page_exception", PAGE, "A script of the page throws an exception that nobody catches.", once=True),
     Kind("endless_loop", PAGE, "A script of the page loops for ever: from now on the page answers nothing.", once=True),
     Kind(
@@ -220,6 +237,8 @@ def described() -> list[dict[str, Any]]:
 
 
 def _parameter(body: Fields, name: str, default: float | str) -> Any:
+    if name == "form":
+        return body.choice(name, REFUSALS, str(default))
     if isinstance(default, str):
         return body.text(name, default, limit=200)
     if name == "code":

@@ -168,7 +168,8 @@ class Line:
     def _sync(self) -> None:
         if self.device is not None and self.device.line is self:
             book = self.world.phonebook
-            self.say({"t": "sync", "contacts": book.contacts(), "groups": book.groups_for(self.device.account.number)})
+            number = self.device.account.number
+            self.say({"t": "sync", "contacts": book.contacts(), "blocked": book.blocklist(), "groups": book.groups_for(number)})
 
     def _on_ready(self, _: dict[str, Any]) -> None:
         if self.device is not None:
@@ -231,6 +232,8 @@ class Line:
 
     def _on_exists(self, m: dict[str, Any]) -> None:
         wid = str(m["wid"])
+        if self.world.faults.on("deaf"):
+            return
         if self.world.faults.hit("lookup_fails", wid):
             self.say({"rid": m["rid"], "error": "the lookup failed"})
             return

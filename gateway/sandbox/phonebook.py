@@ -25,6 +25,7 @@ class Person:
     lid: str
     name: str | None = None
     on_whatsapp: bool = True
+    blocked: bool = False  #: by us
     resolves_to: str | None = None  #: the number that WhatsApp itself makes of this one (Brazil's ninth digit)
 
     @property
@@ -39,6 +40,8 @@ class Group:
     id: str
     subject: str
     participants: list[str] = field(default_factory=list)
+    admins: list[str] = field(default_factory=list)
+    announce: bool = False  #: only admins write
 
 
 class Phonebook:
@@ -59,7 +62,9 @@ class Phonebook:
                 self._by_lid[known.lid] = number
         return known
 
-    def change(self, number: str, *, name: str | None, on_whatsapp: bool, lid: str | None, resolves_to: str | None) -> Person:
+    def change(
+        self, number: str, *, name: str | None, on_whatsapp: bool, lid: str | None, resolves_to: str | None, blocked: bool = False
+    ) -> Person:
         """Say who somebody is. Raises Bad if the book is full, or the LID is somebody else's."""
         if number not in self.people and len(self.people) >= MOST:
             raise Bad(f"The phone book is full: it holds {MOST} people.")
@@ -73,6 +78,7 @@ class Phonebook:
         person.name = name if name is not None else person.name
         person.on_whatsapp = on_whatsapp
         person.resolves_to = resolves_to
+        person.blocked = blocked
         return person
 
     def add_group(self, group: Group) -> None:
@@ -103,6 +109,10 @@ class Phonebook:
         """What is synced to a page: people with a name."""
         return [{"id": p.wid, "lid": p.lid, "name": p.name} for p in self.people.values() if p.name is not None]
 
+    def blocklist(self) -> list[dict[str, str]]:
+        """Whom we have blocked."""
+        return [{"id": p.wid, "lid": p.lid} for p in self.people.values() if p.blocked]
+
     def groups_for(self, own: str) -> list[dict[str, Any]]:
         """The groups of an account, participants as pairs of number and LID."""
         return [self.shown(g.id) for g in self.groups.values() if own in g.participants]
@@ -111,4 +121,5 @@ class Phonebook:
         """A group as a page is told of it. Raises KeyError."""
         group = self.groups[id]
         people = [self.person(number) for number in group.participants]
-        return {"id": id, "subject": group.subject, "participants": [{"id": p.wid, "lid": p.lid} for p in people]}
+        participants = [{"id": p.wid, "lid": p.lid, "admin": p.number in group.admins} for p in people]
+        return {"id": id, "subject": group.subject, "announce": group.announce, "participants": participants}

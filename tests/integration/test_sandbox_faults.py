@@ -116,6 +116,67 @@ async def test_a_nack_with_its_code_makes_no_row_and_stands_after_a_reload(rig: 
     assert await rig.row(sent["id"]) is None
 
 
+#: A send through wa-js: its error's name, or its ack and result once they are there, or nothing after a while.
+SEND = """const chat = await WPP.chat.find('CHAT');
+const sent = WPP.chat.sendTextMessage(chat.id, 'BODY', {waitForAck: true, linkPreview: false})
+  .then((r) => [r.ack, r.sendMsgResult.messageSendResult, r.sendMsgResult.errorCode ?? null], (e) => e.name);
+return await Promise.race([sent, new Promise((r) => setTimeout(() => r('nothing'), 300))])"""
+ACKS = "return WPP.whatsapp.MsgStore.getModelsArray().filter((m) => m.body === 'BODY').map((m) => m.ack)"
+#: form → what a caller of wa-js hears, and the acks of the message on the page
+REFUSED: dict[str, tuple[Any, list[int]]] = {
+    "throws": ("ContactBlocked", []),
+    "later": ("ContactBlocked", [-1]),
+    "nack": ([-1, "ERROR_UNKNOWN", None], [-1]),
+    "silence": ("nothing", [0]),
+}
+
+
+@pytest.mark.parametrize("form", REFUSED)
+async def test_a_refusal_of_whatsapps_own_code_and_nothing_goes_out(rig: Rig, number: str, form: str) -> None:
+    await rig.send(number, "known")
+    await rig.fault("refusal", form=form, match=f"refuse {form}")
+    heard, acks = REFUSED[form]
+    send = SEND.replace("CHAT", f"{number}@c.us").replace("BODY", f"refuse {form}")
+    await rig.until_js("require('SandboxSettings').on('refusal')")
+    assert await rig.js(send) == heard
+    assert await rig.js(ACKS.replace("BODY", f"refuse {form}")) == acks
+    assert not any(r["body"] == f"refuse {form}" for r in await rig.ask("messages?direction=out"))
+
+
+async def test_a_blocked_contact_and_a_group_where_only_admins_write(rig: Rig, number: str) -> None:
+    group = f"{number}@g.us"
+    await rig.control("contacts", number=number, blocked=True)
+    await rig.control("groups", id=group, participants=[number], announce=True)
+    await until("it is in the block list", lambda: _is(rig, f"return WPP.blocklist.isBlocked('{number}@c.us')", True))
+    for chat, error in ((f"{number}@c.us", "ContactBlocked"), (group, "NotAnAdmin")):
+        assert await rig.js(SEND.replace("CHAT", chat).replace("BODY", "to a closed chat")) == error
+    await rig.control("settings", refuses="nack")
+    await rig.until_js("require('SandboxSettings').behaviour.refuses === 'nack'")
+    assert await rig.js(SEND.replace("CHAT", group).replace("BODY", "to a closed chat")) == [-1, "ERROR_UNKNOWN", None]
+    await rig.reload()
+    assert await rig.js(f"return WPP.blocklist.isBlocked('{number}@c.us')"), "also on a fresh page"
+    await rig.control("contacts", number=number, blocked=False)
+    await until("unblocked", lambda: _is(rig, f"return WPP.blocklist.isBlocked('{number}@c.us')", False))
+    own = (await rig.ask("state"))["accounts"][0]["number"]
+    await rig.control("groups", id=group, participants=[number], announce=True, admins=[own])
+    assert (await rig.send(number, "open again"))["ack"] >= 1
+    assert (await rig.send(group, "as an admin"))["ack"] >= 1
+
+
+async def test_a_deaf_server_answers_pings_alone(rig: Rig, number: str) -> None:
+    await rig.send(number, "known")
+    fault = await rig.fault("deaf")
+    sent = await rig.send(number, "to deaf ears", wait=False)
+    assert counts(await until("it is recorded", lambda: rig.row(sent["id"]))) == (1, 1, 0)
+    other = str(next(_numbers))
+    ask = f"WPP.whatsapp.functions.queryWidExists(WPP.whatsapp.WidFactory.createWid('{other}@c.us')).then(() => 'answered')"
+    assert await rig.js(f"return await Promise.race([{ask}, new Promise((r) => setTimeout(() => r('nothing'), 300))])") == "nothing"
+    assert await rig.js("return WPP.whatsapp.Socket.state") == "CONNECTED" and await rig.ack(sent["id"]) == 0
+    await rig.heal(fault)
+    await rig.reload()
+    await until("acked for its resend", lambda: _acked(rig, sent["id"]))
+
+
 async def test_a_refused_socket_and_a_cut_one(rig: Rig, number: str) -> None:
     connected = "WPP.whatsapp.Socket.state === 'CONNECTED'"
     first = (await rig.ask("state"))["pages"][0]["id"]

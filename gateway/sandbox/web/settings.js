@@ -24,6 +24,9 @@ __d('SandboxSettings', [], (exports) => {
     return fault;
   };
 
+  // whether a fault of that kind has reached this page; uses none of its occasions
+  exports.on = (kind) => faults.some((f) => f.kind === kind);
+
   // one occasion fewer
   exports.used = (fault) => {
     if (fault.count === undefined) return;

@@ -75,8 +75,14 @@ __d('SandboxChats', [], (exports) => {
   };
 
   class Participants extends Collection {
+    iAm() {
+      return this.get(people.me.lid);
+    }
+    iAmMember() {
+      return this.iAm() !== undefined;
+    }
     iAmAdmin() {
-      return false;
+      return this.iAm()?.isAdmin === true;
     }
 
     iAmMember() {
@@ -84,15 +90,22 @@ __d('SandboxChats', [], (exports) => {
     }
   }
 
+  // whom we have blocked, under number and LID
+  exports.blocked = (entries) => {
+    const { BlocklistCollection } = require('WAWebBlocklistCollection');
+    for (const entry of BlocklistCollection.getModelsArray()) BlocklistCollection.forget(entry.id);
+    for (const { id, lid } of entries) BlocklistCollection.add([{ id: createWid(id) }, { id: createWid(lid) }]);
+  };
+
   // participants stand under their LIDs, as groups are addressed today
-  exports.group = ({ id, subject, participants }) => {
+  exports.group = ({ id, subject, announce, participants }) => {
     const wid = createWid(id);
     const metadata = require('WAWebGroupMetadataCollection').default;
     metadata.forget(wid);
-    const [group] = metadata.add({ id: wid, subject, participants: new Participants() });
+    const [group] = metadata.add({ id: wid, subject, announce, participants: new Participants() });
     for (const participant of participants) {
       people.learn(participant.id, participant.lid);
-      group.participants.add({ id: createWid(participant.lid), phoneNumber: createWid(participant.id), isAdmin: false });
+      group.participants.add({ id: createWid(participant.lid), phoneNumber: createWid(participant.id), isAdmin: participant.admin });
     }
     exports.open(wid, { name: subject, formattedTitle: subject });
   };

@@ -49,6 +49,7 @@ __d('SandboxSession', [], (exports) => {
     if (!started) await people.start();
     for (const contact of m.contacts) require('SandboxChats').contact(contact);
     for (const group of m.groups) require('SandboxChats').group(group);
+    require('SandboxChats').blocked(m.blocked);
     if (!started) {
       await require('SandboxHistory').start();
       await require('SandboxOutgoing').start();
@@ -65,6 +66,8 @@ __d('SandboxSession', [], (exports) => {
   });
 
   line.on('groups', (m) => m.groups.forEach((group) => require('SandboxChats').group(group)));
+
+  line.on('blocklist', (m) => require('SandboxChats').blocked(m.blocked));
 
   line.on('conflict', () => {
     line.stop();

@@ -102,7 +102,9 @@ __d('SandboxOutgoing', [], (exports) => {
 });
 
 __d('WAWebSendMsgChatAction', [], (exports) => {
-  exports.addAndSendMsgToChat = async (_chat, raw) => {
+  exports.addAndSendMsgToChat = async (chat, raw) => {
+    const refusal = require('SandboxRefusals').of(chat, raw);
+    if (refusal) return require('SandboxRefusals').answer(refusal, raw);
     const { placed, result } = require('SandboxOutgoing').send(raw);
     return [placed, result];
   };

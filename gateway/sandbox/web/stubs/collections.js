@@ -1,4 +1,4 @@
-// Collections that wa-js watches and that stay empty here.
+// Collections that wa-js watches and that stay empty here; the list of those whom we have blocked alone is filled by the server.
 (() => {
   const collection = (id, name, options) => __d(id, [], (exports) => require('SandboxCollections').fill(exports, name, options));
 
