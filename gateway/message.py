@@ -71,6 +71,8 @@ class Reason(enum.StrEnum):
 
     # final
     REJECTED = "rejected"  #: WhatsApp or wa-js refuses it; repeating changes nothing
+    CONTACT_BLOCKED = "contact_blocked"  #: we have blocked the recipient
+    NOT_AN_ADMIN = "not_an_admin"  #: only admins write in this group, and we are none
     RECIPIENT_NOT_ON_WHATSAPP = "recipient_not_on_whatsapp"
     NOT_A_MEMBER = "not_a_member"  #: the group exists, and our account does not belong to it
     GROUP_UNKNOWN = "group_unknown"  #: WhatsApp knows no such group
@@ -113,7 +115,15 @@ class HandOverError(Exception):
 
 
 class Rejected(HandOverError):
-    """Never retry: the same call would be refused again."""
+    """Never retry: the same call would be refused again.
+
+    `reason` is what the dead letter says. `handed`: WhatsApp's own code had the message when it refused it, so its id is used up.
+    """
+
+    def __init__(self, code: str, text: str = "", *, reason: Reason = Reason.REJECTED, handed: bool = False) -> None:
+        super().__init__(code, text)
+        self.reason = reason
+        self.handed = handed
 
 
 class NotSent(HandOverError):
@@ -152,11 +162,16 @@ RESTRICTING_NACKS = frozenset({463})
 REJECTING_NACKS = frozenset({400, 404, 405, 406, 413})
 
 
-def error_of_nack(code: int | None) -> HandOverError:
-    """The decision behind ack −1 with that nack code; an unknown or missing code is NotSent: a nack proves that nothing went out."""
+def error_of_nack(code: int | None, refusal: Reason | None = None) -> HandOverError:
+    """The decision behind ack −1 with that nack code, and with what the page says of a refusal.
+
+    An unknown or missing code without a refusal is NotSent: a nack proves that nothing went out.
+    """
     word = f"nack_{code}" if code is not None else "nack"
     if code in RESTRICTING_NACKS:
         return Restricted(word, f"WhatsApp limits this account (nack {code})")
+    if refusal is not None:
+        return Rejected(refusal.value, f"WhatsApp refuses this message ({refusal}; {word})", reason=refusal, handed=True)
     if code in REJECTING_NACKS:
         return Rejected(word, f"WhatsApp refuses this message (nack {code})")
     return NotSent(word, f"WhatsApp's server did not take the message ({word})")

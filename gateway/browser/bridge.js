@@ -18,7 +18,7 @@
    * A call of `send`. `handed`: it has reached WhatsApp's own code. `hangs`: it was answered as failed while wa-js was still at it.
    * @typedef {{state: 'running' | 'placed' | 'failed', since: number, handed: boolean, hangs: boolean, answer: Promise<object> | null}} Call
    */
-  /** @typedef {{seq: number, kind: 'ack' | 'nack' | 'logout', hex: string | null, ack: number, code: number | null, at: number}} News */
+  /** @typedef {{seq: number, kind: 'ack' | 'nack' | 'refused' | 'logout', hex: string | null, ack: number, code: number | null, why: string | null, at: number}} News */
   /** @typedef {{epoch: number, attachment: number}} Holder */
   /** @typedef {Holder & {generation: string, account: string, hex: string, key: string, remote: string, type: string, content: any, again: boolean, patience: number}} Order */
   /** @typedef {{hex: string, chats: string[], keys: string[], witness: string[]}} Sought */
@@ -34,6 +34,10 @@
   const LOOK = 12_000;
   /** Milliseconds between ack −1 and our report of it: the result with its code comes a moment later. */
   const CODE_DELAY = 50;
+  /** Milliseconds within which WhatsApp's code marks a message as failed for which it threw. */
+  const MARKED = 1_000;
+  /** Characters of what WhatsApp's code said of a refusal. */
+  const WHY = 200;
   /** Presses that one dialog gets; one that outlasts them is for a person. */
   const PRESSES = 3;
   /** Dialogs reported at once, characters of each heading, and of what the canary says: the host's beat file has a fixed size. */
@@ -80,6 +84,8 @@
       overflowsHeard: 0,
       /** nack codes by hex, until the message is forgotten @type {Map<string, number | null>} */
       codes: new Map(),
+      /** what WhatsApp's code threw for a message that it had taken, by hex, until it is forgotten @type {Map<string, string>} */
+      refusals: new Map(),
       drops: 0,
       connected: false,
       /** since when MAIN, NORMAL and CONNECTED hold without a break, as performance.now() @type {number | null} */
@@ -109,10 +115,11 @@
   };
 
   /** @param {unknown} error @returns {{code: string, text: string}} */
-  const described = (error) => ({
-    code: String(/** @type {any} */ (error)?.code ?? 'page_error'),
-    text: String(/** @type {any} */ (error)?.message ?? error).slice(0, 500),
-  });
+  const described = (error) => {
+    const { code, name, message } = /** @type {any} */ (error ?? {});
+    const text = String(message ?? error);
+    return { code: String(code ?? 'page_error'), text: (name && name !== 'Error' ? `${name}: ${text}` : text).slice(0, 500) };
+  };
 
   /** The promise, or a failure with the code `deadline`. @template T @param {Promise<T>} promise @param {number} [ms] @returns {Promise<T>} */
   const within = (promise, ms = PATIENCE) =>
@@ -140,14 +147,14 @@
 
   // -- the outbox of events
 
-  /** @param {'ack' | 'nack' | 'logout'} kind @param {string | null} hex @param {number} ack @param {number | null} code */
-  const record = (kind, hex, ack, code) => {
+  /** @param {News['kind']} kind @param {string | null} hex @param {number} ack @param {number | null} code @param {string | null} [why] */
+  const record = (kind, hex, ack, code, why = null) => {
     const name = `${kind}:${hex}`;
     const known = state.events.get(name);
     if (known && kind === 'ack' && known.ack >= ack) return;
     state.events.delete(name);
     state.seq += 1;
-    state.events.set(name, { seq: state.seq, kind, hex, ack, code, at: Date.now() / 1000 });
+    state.events.set(name, { seq: state.seq, kind, hex, ack, code, why, at: Date.now() / 1000 });
     if (state.events.size > EVENTS) {
       const [oldest] = state.events.keys();
       if (oldest !== undefined) state.events.delete(oldest);
@@ -156,11 +163,42 @@
     for (const wake of waiters) wake();
   };
 
-  /** @param {string} hex @param {unknown} ack */
-  const acked = (hex, ack) => {
+  /** @param {string} hex @param {unknown} ack @param {unknown} [remote] the chat's id */
+  const acked = (hex, ack, remote) => {
     if (typeof ack !== 'number') return;
     if (ack >= 1) record('ack', hex, ack, null);
-    else if (ack < 0) setTimeout(() => record('nack', hex, -1, state.codes.get(hex) ?? null), CODE_DELAY);
+    else if (ack < 0) setTimeout(() => record('nack', hex, -1, state.codes.get(hex) ?? null, reasonOf(hex, remote)), CODE_DELAY);
+  };
+
+  // -- what WhatsApp refuses by itself
+
+  /** Why, by the page's own memory, nothing can be sent into a chat; null where it knows no reason, or is not sure. @param {any} id */
+  const closed = (id) =>
+    maybe(() => {
+      const { whatsapp, blocklist } = wpp();
+      if (String(id).endsWith('@g.us')) {
+        const group = whatsapp.GroupMetadataStore.get(id);
+        // without our own entry the list of participants is not there yet
+        const member = group?.participants.iAmMember() === true;
+        return member && group?.announce === true && group.participants.iAmAdmin() === false ? 'not_an_admin' : null;
+      }
+      const api = /** @type {any} */ (whatsapp.ApiContact);
+      const wid = whatsapp.WidFactory.createWid(String(id));
+      const other = maybe(() => (String(id).endsWith('@lid') ? api.getPhoneNumber(wid) : api.getCurrentLid(wid)));
+      return blocklist.isBlocked(wid) || (other && blocklist.isBlocked(other)) ? 'contact_blocked' : null;
+    });
+
+  /** What is known of why WhatsApp's code refused a message that it had taken. @param {string} hex @param {unknown} remote */
+  const reasonOf = (hex, remote) => state.refusals.get(hex) ?? (remote ? closed(remote) : null);
+
+  /** The ack that the page shows for a message of ours, null if it has none of that id. @param {string} hex @returns {number | null} */
+  const ackOf = (hex) => maybe(() => wpp().whatsapp.MsgStore.findFirst((m) => m.id?.fromMe && hexOf(m.id) === hex)?.ack ?? null);
+
+  /** The same, once it is marked as failed, or as it is after MARKED ms. @param {string} hex */
+  const ackAfterRefusal = async (hex) => {
+    const until = performance.now() + MARKED;
+    while (ackOf(hex) === 0 && performance.now() < until) await new Promise((done) => setTimeout(done, CODE_DELAY));
+    return ackOf(hex);
   };
 
   // -- listening to WhatsApp
@@ -223,7 +261,14 @@
           if (!result || result.messageSendResult === 'OK') return;
           state.codes.set(hex, typeof result.errorCode === 'number' ? result.errorCode : null);
         })
-        .catch(() => {});
+        .catch(async (error) => {
+          const said = /** @type {any} */ (await call?.answer);
+          if (said?.status !== 'placed') return; // then the call itself has answered what was thrown
+          const why = described(error).text.slice(0, WHY);
+          state.refusals.set(hex, why);
+          const ack = await ackAfterRefusal(hex);
+          if (ack === null || ack < 0) record('refused', hex, -1, null, why);
+        });
       return answer;
     };
     module.addAndSendMsgToChat = wrapper;
@@ -240,7 +285,7 @@
     hook('info', () => listen(wpp().whatsapp.Stream, 'change:info', note));
     hook('acks', () =>
       listen(wpp().whatsapp.MsgStore, 'change:ack', (/** @type {any} */ m) => {
-        if (m?.id?.fromMe) acked(hexOf(m.id), m.ack);
+        if (m?.id?.fromMe) acked(hexOf(m.id), m.ack, m.id.remote);
       }),
     );
     // receipts for messages that are not in memory; in a group one participant's receipt is not yet everybody's
@@ -526,6 +571,8 @@
       const found = await chat.find(a.remote);
       if (String(found.id) !== a.remote) return failed('remote_changed', `the chat is ${String(found.id)} now`);
       if (account() !== a.account) return failed('other_account', 'another account is logged in');
+      const why = closed(found.id);
+      if (why !== null) return failed(why, 'the page itself says that nothing can be sent into this chat');
       await chat.sendTextMessage(a.remote, a.content.body, {
         messageId: a.key,
         waitForAck: false,
@@ -540,7 +587,7 @@
       if (!call.handed) return failed(code, text);
       // it had reached WhatsApp's own code, so it may be stored or sent: the safe side
       call.state = 'placed';
-      return { status: 'unconfirmed', code, text };
+      return { status: 'unconfirmed', code, text, ack: await ackAfterRefusal(a.hex) };
     }
   };
 
@@ -588,7 +635,7 @@
       try {
         const message = await within(chat.getMessageById(key));
         const ack = Number(message.ack ?? 0);
-        if (found === null || ack > found.ack) found = { key, ack, code: state.codes.get(hex) ?? null };
+        if (found === null || ack > found.ack) found = { key, ack, code: state.codes.get(hex) ?? null, why: reasonOf(hex, key.split('_')[1]) };
       } catch (error) {
         answers[key] = /** @type {any} */ (error)?.code ?? described(error).text;
       }
@@ -621,6 +668,7 @@
       const call = state.calls.get(hex);
       if (call && call.state !== 'running' && !call.hangs) state.calls.delete(hex);
       state.codes.delete(hex);
+      state.refusals.delete(hex);
     }
     return { left: state.calls.size };
   };
@@ -633,7 +681,7 @@
   const kept = (a) => {
     current(a);
     const ended = [...state.calls].filter(([, call]) => call.state !== 'running' && !call.hangs).map(([hex]) => hex);
-    return { hexes: [...new Set([...ended, ...state.codes.keys()])].slice(0, a.limit) };
+    return { hexes: [...new Set([...ended, ...state.codes.keys(), ...state.refusals.keys()])].slice(0, a.limit) };
   };
 
   /**

@@ -8,7 +8,8 @@ import time
 
 import structlog
 
-from gateway.message import ACKED, Restricted, State, backoff, error_of_nack
+from gateway.browser.translate import refusal_of
+from gateway.message import ACKED, Reason, Restricted, State, backoff, error_of_nack
 from gateway.pauses import doubling
 from gateway.settings import Settings
 from gateway.store import claims
@@ -28,18 +29,31 @@ def acked(conn: sqlite3.Connection, fence: Fence, *, hex: str, ack: int, at: flo
     return None if State(row["state"]) in ACKED else str(row["public"])
 
 
-def nacked(conn: sqlite3.Connection, fence: Fence, settings: Settings, *, hex: str, code: int | None) -> str | None:
-    """Write an ack −1. Returns the message's public id if that says anything new."""
+def nacked(
+    conn: sqlite3.Connection, fence: Fence, settings: Settings, *, hex: str, code: int | None, why: str | None = None
+) -> tuple[str, Reason | None] | None:
+    """Write an ack −1; `why` is what the page says of it. Returns the message's public id and the refusal, if that says anything new."""
     row = claims.by_hex(conn, fence, hex)
     if row is None:
         return None
-    error, now = error_of_nack(code), time.time()
+    refusal = refusal_of(why)
+    error, now = error_of_nack(code, refusal), time.time()
     if isinstance(error, Restricted):
         delay = doubling(claims.ended(conn, row, "restricted") + 1, first=RESTRICTED_DELAY, largest=RESTRICTED_DELAY_MOST)
     else:
         delay = backoff(row["attempts"] + 1, first=settings.retry_delay, largest=settings.retry_max_delay, random=random.random())
     new = claims.nacked(conn, fence, hex=hex, error=error, due=now + delay, now=now, max_attempts=settings.max_attempts)
-    return str(row["public"]) if new else None
+    return (str(row["public"]), refusal) if new else None
+
+
+def refused(
+    conn: sqlite3.Connection, fence: Fence, settings: Settings, *, hex: str, code: int | None, why: str | None
+) -> tuple[str, Reason | None] | None:
+    """Write what WhatsApp's code threw for a message that it had taken, and shows as failed or not at all.
+
+    Any other words than those of a refusal prove nothing: then it stays as it is. Returns as `nacked` does.
+    """
+    return None if refusal_of(why) is None else nacked(conn, fence, settings, hex=hex, code=code, why=why)
 
 
 def say_sent(session: str, messages: list[str]) -> None:
@@ -48,5 +62,5 @@ def say_sent(session: str, messages: list[str]) -> None:
         log.info("Message sent successfully", message=message, session=session)
 
 
-def say_refused(session: str, message: str, code: int | None) -> None:
-    log.warning("WhatsApp's server refused a message", message=message, session=session, nack=code)
+def say_refused(session: str, message: str, code: int | None, refusal: Reason | None) -> None:
+    log.warning("WhatsApp refused a message", message=message, session=session, nack=code, refusal=refusal)

@@ -15,6 +15,7 @@ from gateway.browser.page import PageError
 from gateway.browser.records import Records
 from gateway.browser.standing import Standing
 from gateway.browser.translate import for_log
+from gateway.message import Reason
 from gateway.pauses import doubling
 from gateway.settings import Settings
 
@@ -63,23 +64,24 @@ class Receiver:
         if sent:  # a receipt for an older message proves nothing about what we send now
             self._standing.last_ack_at = boot_time()
         outcomes.say_sent(self._standing.session, sent)
-        for message, code in refused:
-            outcomes.say_refused(self._standing.session, message, code)
+        for message, code, refusal in refused:
+            outcomes.say_refused(self._standing.session, message, code, refusal)
         self._standing.work.set()
         if any(n["kind"] == "logout" for n in news):
             log.warning("WhatsApp says that this device was logged out", session=self._standing.session)
             self._standing.turns.set()
         await bridge.forget([n["hex"] for n in news if n["hex"]])
 
-    def _write(self, conn: sqlite3.Connection, news: list[dict[str, Any]]) -> tuple[list[str], list[tuple[str, int | None]]]:
+    def _write(self, conn: sqlite3.Connection, news: list[dict[str, Any]]) -> tuple[list[str], list[tuple[str, int | None, Reason | None]]]:
         """One transaction for the batch: messages now sent, and messages refused with their codes."""
-        sent, refused = [], []
+        sent: list[str] = []
+        refused: list[tuple[str, int | None, Reason | None]] = []
         fence = self._records.fence
         for one in news:
             if one["kind"] == "ack" and (message := outcomes.acked(conn, fence, hex=one["hex"], ack=one["ack"], at=one["at"])):
                 sent.append(message)
-            elif one["kind"] == "nack":
-                message = outcomes.nacked(conn, fence, self._settings, hex=one["hex"], code=one["code"])
-                if message:
-                    refused.append((message, one["code"]))
+            elif one["kind"] in ("nack", "refused"):
+                write = outcomes.nacked if one["kind"] == "nack" else outcomes.refused
+                if new := write(conn, fence, self._settings, hex=one["hex"], code=one["code"], why=one.get("why")):
+                    refused.append((new[0], one["code"], new[1]))
         return sent, refused

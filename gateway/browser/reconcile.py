@@ -37,11 +37,12 @@ class Seen(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """The message as the page knows it; `ack` and `nack` (a code, where known) of a found one."""
+    """The message as the page knows it; `ack`, `nack` (a code) and `why` (words), where known, of a found one."""
 
     seen: Seen
     ack: int = 0
     nack: int | None = None
+    why: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +148,7 @@ def sight(asked: Sought, answer: dict[str, Any]) -> Sight:
     """
     found = answer.get("found")
     if found:
-        return Sight(Seen.FOUND, int(found["ack"]), found.get("code"))
+        return Sight(Seen.FOUND, int(found["ack"]), found.get("code"), found.get("why"))
     opened = answer.get("opened", {}).get(asked.chats[0])
     said = [answer.get("answers", {}).get(key) for key in (*asked.keys, *answer.get("also", ()))]
     if not opened or "msg_not_found" not in said or not set(said) <= {"msg_not_found", "chat_not_found"}:

@@ -175,7 +175,7 @@ class Reconciler:
                 if message := outcomes.acked(conn, fence, hex=q.hex, ack=seen.ack, at=now):
                     sent.append(message)
             elif verdict is Verdict.NACKED:
-                outcomes.nacked(conn, fence, self._settings, hex=q.hex, code=seen.nack)
+                outcomes.nacked(conn, fence, self._settings, hex=q.hex, code=seen.nack, why=seen.why)
             elif p.state in OPEN:
                 self._write_open(conn, p, verdict, seen, now)
         return sent

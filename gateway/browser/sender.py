@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import sqlite3
 import time
@@ -126,6 +127,8 @@ class Sender:
             log.debug("Handed over", message=claim.message, attempt=claim.attempt)
         else:
             await self._settle(claim, error)
+            if isinstance(error, Rejected):
+                await self._forget(claim, bridge)
         if isinstance(error, NotSent | Rejected):
             self._pacer.take_back(began, new_chat=claim.new_chat, interval=_spares(error))
         self.in_hand.discard(claim.rowid)
@@ -184,6 +187,11 @@ class Sender:
             self._standing.doubts.set()
         elif error.code in STALE:
             self._standing.names.set()
+
+    async def _forget(self, claim: Claim, bridge: Bridge) -> None:
+        """Nothing of this id needs to be known any more; a page that cannot be told is gone, or forgets with its document."""
+        with contextlib.suppress(PageError, Refused):
+            await bridge.forget([claim.key.hex])
 
 
 def _spares(error: HandOverError) -> bool:

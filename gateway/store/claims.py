@@ -187,7 +187,8 @@ def mine(conn: sqlite3.Connection, fence: Fence, rowid: int, attempt: int) -> Ro
 def _settle(
     conn: sqlite3.Connection, fence: Fence, row: Row, error: HandOverError, *, due: float, now: float, max_attempts: int, nack: bool = False
 ) -> None:
-    """The one way out of a claim without an ack. A nack renews the id: it proves that nothing went out under the old one."""
+    """The one way out of a claim without an ack. A nack renews the id: it proves that nothing went out under the old one.
+    So does a refusal of WhatsApp's own code."""
     data = {"code": error.code, "attempt": row["number"]}
     if isinstance(error, Unconfirmed):
         end_attempt(conn, row, "unconfirmed", error, now)
@@ -197,11 +198,11 @@ def _settle(
     # what went out under this id before accept_duplicate was given stays unknown, unless a nack speaks of the id itself
     values: dict[str, Any] = {"uncertain": 0 if nack else row["resend"], "error": str(error), "waiting_since": None}
     values |= {"timeouts": 0, "timeout_generations": "[]"}  # they were waited for what is known now
-    if nack:
+    if nack or (isinstance(error, Rejected) and error.handed):
         values |= renew_hex(conn, row)
     if isinstance(error, Rejected):
         outcome, to = "rejected", State.FAILED
-        values["reason"] = Reason.REJECTED.value
+        values["reason"] = error.reason.value
     elif isinstance(error, Restricted):
         outcome, to = "restricted", State.QUEUED
         values["due"] = due
@@ -304,7 +305,7 @@ def nacked(conn: sqlite3.Connection, fence: Fence, *, hex: str, error: HandOverE
     values = renew_hex(conn, row)
     reason = row["reason"]
     if reason == Reason.OUTCOME_UNKNOWN:
-        reason = Reason.REJECTED.value if isinstance(error, Rejected) else Reason.ATTEMPTS.value
+        reason = error.reason.value if isinstance(error, Rejected) else Reason.ATTEMPTS.value
     conn.execute(
         "UPDATE outbox SET hex = ?, exposed = 0, uncertain = 0, resend = 0, asked = 0, reason = ?, error = ? WHERE id = ?",
         (values["hex"], reason, str(error), row["id"]),

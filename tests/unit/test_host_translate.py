@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from gateway.browser.page import Broken, Gone, Late, _translated
-from gateway.browser.translate import error_of_answer, error_of_exception
-from gateway.message import HandOverError, NotSent, Rejected, Unconfirmed
+from gateway.browser.translate import error_of_answer, error_of_exception, refusal_of
+from gateway.message import HandOverError, NotSent, Reason, Rejected, Restricted, Unconfirmed, error_of_nack
 
 
 @pytest.mark.parametrize(
@@ -63,3 +63,57 @@ def test_answers_of_the_bridge(answer: dict[str, Any], kind: type[HandOverError]
     assert type(error) is kind
     if isinstance(error, NotSent):
         assert error.counted is counted
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ("ContactBlocked: Contact is blocked", Reason.CONTACT_BLOCKED),
+        ("contact_blocked", Reason.CONTACT_BLOCKED),
+        ("NotAnAdmin: Only admins can send messages", Reason.NOT_AN_ADMIN),
+        ("you are not an admin", Reason.NOT_AN_ADMIN),
+        ("group_you_are_not_admin", Reason.NOT_AN_ADMIN),
+        ("the group is announce-only", Reason.NOT_AN_ADMIN),
+        ("NotAParticipant", Reason.NOT_A_MEMBER),
+        ("not-in-group", Reason.NOT_A_MEMBER),
+        ("AbortError: the transaction was aborted", None),
+        ("TypeError: Cannot read properties of undefined (reading 'isAdmin')", None),
+        ("not connected", None),
+        (None, None),
+    ],
+)
+def test_words_of_a_refusal(words: str | None, reason: Reason | None) -> None:
+    assert refusal_of(words) is reason
+
+
+THROWN = {"status": "unconfirmed", "code": "page_error", "text": "ContactBlocked: Contact is blocked"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (THROWN | {"ack": None}, Rejected),  # the page has no message of that id
+        (THROWN | {"ack": -1}, Rejected),  # it shows it as failed
+        (THROWN | {"ack": 0}, Unconfirmed),  # the page sends one with a clock by itself
+        (THROWN | {"ack": 1}, Unconfirmed),  # its ack tells
+        (THROWN, Unconfirmed),  # an older bridge does not say
+        (THROWN | {"ack": None, "text": "IndexedDB"}, Unconfirmed),  # any other error proves nothing
+    ],
+)
+def test_an_error_of_whatsapps_code_rejects_only_what_is_certain_not_to_be_sent(answer: dict[str, Any], kind: type[HandOverError]) -> None:
+    error = error_of_answer(answer)
+    assert type(error) is kind
+    if isinstance(error, Rejected):
+        assert (error.reason, error.handed) == (Reason.CONTACT_BLOCKED, True)
+
+
+def test_a_refusal_before_the_hand_over_leaves_the_id_unused() -> None:
+    error = error_of_answer({"status": "failed", "code": "not_an_admin", "text": "the page itself says so"})
+    assert isinstance(error, Rejected) and (error.reason, error.handed) == (Reason.NOT_AN_ADMIN, False)
+
+
+def test_a_nack_without_a_code_is_as_final_as_what_the_page_says_of_it() -> None:
+    assert isinstance(error_of_nack(None), NotSent)
+    error = error_of_nack(None, Reason.CONTACT_BLOCKED)
+    assert isinstance(error, Rejected) and error.reason is Reason.CONTACT_BLOCKED
+    assert isinstance(error_of_nack(463, Reason.NOT_AN_ADMIN), Restricted)

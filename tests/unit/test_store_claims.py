@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from store_rig import ME, Rig
 
-from gateway.message import SPARED, IllegalTransition, Key, NotSent, Rejected, Restricted, Unconfirmed
+from gateway.message import SPARED, IllegalTransition, Key, NotSent, Reason, Rejected, Restricted, Unconfirmed
 from gateway.message import State as M
 from gateway.session import State as S
 from gateway.store import counters, lanes, outbox, recipients, sessions, transitions
@@ -153,6 +153,36 @@ def test_a_rejected_message_is_a_dead_letter_at_once(rig):
     rig.sent_not(rig.claimed(), Rejected("too_long"))
     assert (rig.get(first).state, rig.get(first).reason) == (M.FAILED, "rejected")
     assert rig.claimed().message == second
+
+
+def test_a_refusal_says_its_reason_and_uses_up_the_id_that_whatsapp_had(rig):
+    first, second = rig.accept("491@c.us", "492@c.us")
+    rig.resolve()
+    before = {id_: rig.hex(id_) for id_ in (first, second)}
+    for _ in range(2):
+        claim = rig.claimed()
+        handed = claim.message == first
+        rig.sent_not(claim, Rejected("contact_blocked", reason=Reason.CONTACT_BLOCKED, handed=handed))
+    assert {rig.get(id_).reason for id_ in (first, second)} == {"contact_blocked"}
+    assert rig.get(first).attempts[0].outcome == "rejected"
+    assert rig.hex(first) != before[first], "WhatsApp's page may show a failed message under the old one"
+    assert rig.hex(second) == before[second], "it never had this one"
+    assert rig.ack(before[first]), "a receipt that comes all the same still counts"
+
+
+def test_timeouts_count_anew_once_a_hand_over_is_proven_not_sent(rig):
+    (id_,) = rig.accept("491@c.us")
+    rig.resolve()
+    claim = rig.claimed()
+    for _ in range(9):
+        rig.now += 11
+        rig.do(outbox.overdue, rig.fence, now=rig.now, send_timeout=10, generation="g1", synced_at=rig.now - 1000)
+    rig.reconciled(claim, "absent")
+    assert rig.state(id_) is M.QUEUED
+    rig.claimed()
+    rig.now += 11
+    rig.do(outbox.overdue, rig.fence, now=rig.now, send_timeout=10, generation="g1", synced_at=rig.now - 1000)
+    assert rig.state(id_) is M.UNCONFIRMED, "one send timeout, not the tenth"
 
 
 def test_an_unconfirmed_message_keeps_its_chat_busy_until_an_ack(rig):

@@ -84,10 +84,6 @@ __d('SandboxChats', [], (exports) => {
     iAmAdmin() {
       return this.iAm()?.isAdmin === true;
     }
-
-    iAmMember() {
-      return !!this.get(people.me.lid);
-    }
   }
 
   // whom we have blocked, under number and LID

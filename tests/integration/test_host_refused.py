@@ -1,0 +1,80 @@
+"""What WhatsApp Web refuses by itself: rejected at once with a reason of its own, in each form that proves that nothing was sent."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from host_rig import HostRig, until
+
+from gateway.message import State
+from gateway.store import outbox
+from gateway.store.model import MessageView
+
+GROUP = "120363000000000077@g.us"
+
+
+async def rejected(rig: HostRig, to: str, body: str, reason: str) -> MessageView:
+    """Accept a message, and see it rejected at once, at its first attempt."""
+    begun = time.monotonic()
+    view = await rig.reached(await rig.accept(to, body), State.FAILED)
+    assert time.monotonic() - begun < 5
+    assert view.reason == reason and [a.outcome for a in view.attempts] == ["rejected"], view
+    return view
+
+
+async def requeue(rig: HostRig, id: str) -> None:
+    await rig.writer.run(
+        lambda conn: outbox.requeue(conn, id=id, accept_duplicate=False, now=time.time()), ring=("browser-default",)
+    )
+
+
+async def test_what_the_page_refuses_is_rejected_with_a_reason_of_its_own(tmp_path: Path) -> None:
+    async with HostRig(tmp_path, send_timeout=2.0, retry_delay=0.1, max_attempts=2) as rig:
+        await rig.linked()
+        await rig.sent(await rig.accept("4915550001", "the chat is known now"))
+
+        for form in ("throws", "later"):
+            await rig.fault("refusal", form=form, match=f"refused: {form}")
+            thrown = await rejected(rig, "4915550001", f"refused: {form}", "contact_blocked")
+            assert "Contact is blocked" in str(thrown.error) or "contact_blocked" in str(thrown.error)
+        await rig.fault("refusal", form="throws", error="NotAnAdmin", match="refused as no admin")
+        await rejected(rig, "4915550001", "refused as no admin", "not_an_admin")
+
+        await rig.control("contacts", number="4915550002", blocked=True)
+        await rig.control("groups", id=GROUP, participants=["4915550001"], announce=True)
+        for form in ("throws", "nack", "silence"):  # the page knows: nothing is handed over, however it would refuse
+            await rig.control("settings", refuses=form)
+            blocked = await rejected(rig, "4915550002", f"blocked: {form}", "contact_blocked")
+            await rejected(rig, GROUP, f"announced: {form}", "not_an_admin")
+        assert [r["body"] for r in await rig.truth()] == ["the chat is known now"]
+
+        # open again: each can be requeued, and goes out once
+        await rig.control("contacts", number="4915550002", blocked=False)
+        for fault in (await rig.ask("state"))["faults"]:
+            await rig.heal(fault["id"])
+        for view in (blocked, thrown):
+            await requeue(rig, view.id)
+            await rig.sent(view.id)
+        assert not await rig.twice()
+
+
+async def test_a_refusal_that_the_page_says_nothing_of(tmp_path: Path) -> None:
+    """ack −1 without a code proves that nothing was sent, so it is tried again; ack 0 for ever proves nothing."""
+    async with HostRig(tmp_path, send_timeout=1.0, retry_delay=0.1, max_attempts=2) as rig:
+        await rig.linked()
+        await rig.sent(await rig.accept("4915550001", "the chat is known now"))
+        await rig.fault("refusal", form="nack", match="nacked")
+        await rig.fault("refusal", form="silence", match="silent")
+        silent = await rig.accept("4915550001", "silent")
+        nacked = await rig.reached(await rig.accept("4915550003", "nacked"), State.FAILED)
+        assert nacked.reason == "attempts" and [a.outcome for a in nacked.attempts] == ["not_sent"] * 2
+        view = await rig.reached(silent, State.FAILED)
+        assert view.reason == "outcome_unknown"
+        assert [r["body"] for r in await rig.truth()] == ["the chat is known now"]
+        await until("its chat goes on", lambda: _sent(rig, "4915550001"))
+
+
+async def _sent(rig: HostRig, to: str) -> bool:
+    await rig.sent(await rig.accept(to, "after it"), seconds=10)
+    return True
