@@ -85,7 +85,10 @@ class Evidence:
     oldest_unacked_at: float | None = None  #: oldest hand-over without an ack, counted from the later of hand-over and sync
     last_ack_at: float | None = None  #: when WhatsApp's server took a message last
     handed_over_at: float | None = None  #: the same hand-over, counted from itself: a document that is new has proven nothing
-    given_up: bool = False  #: a message was given up after send timeouts, and no ack has come since
+    given_up: bool = False  #: a message was given up after send timeouts, and neither an ack nor the server's answer has come since
+    silent_chats: int = 0  #: chats with a hand-over that no ack has come for within the send timeout, and none for any other since
+    server_answered_at: float | None = None  #: when WhatsApp's server last answered the question that is asked in doubt
+    server_silent_at: float | None = None  #: when such a question went unanswered first, since that answer
     calling_since: float | None = None  #: begin of the oldest hand-over that wa-js has not ended, counted from the sync as well
     synced_at: float | None = None  #: when this generation was synced
     memory_bytes: int | None = None  #: of all of its Chromium's processes
@@ -116,19 +119,38 @@ class Evidence:
 _FIELDS = {one.name: None for one in fields(Evidence)}
 
 
+#: Seconds for which an answer of WhatsApp's server vouches for the session: two questions in a row may fail.
+VOUCHES = 75.0
+#: Chats that may be silent at once while the server answers. One is that message's affair: a contact that is blocked, a stanza
+#: that got lost; so many are a page that swallows what it is given.
+SILENT_CHATS = 5
+#: Seconds that the host has to ask the server, from half a send timeout on, where it begins to doubt.
+ASKING = 5.0
+
+
+def vouched(e: Evidence, since: float, now: float) -> bool:
+    """Whether WhatsApp's server has answered us, lately and after `since`: then silence says something of a message alone."""
+    at = e.server_answered_at
+    return e.silent_chats < SILENT_CHATS and at is not None and at > since and now - at <= VOUCHES
+
+
+def _unanswered(e: Evidence, at: float | None, now: float, send_timeout: float) -> bool:
+    """Whether a hand-over of `at` has no ack within the send timeout, no other message has one since, and the server does not vouch."""
+    if at is None or now - at <= send_timeout or (e.last_ack_at is not None and e.last_ack_at >= at) or vouched(e, at, now):
+        return False
+    asked = e.server_silent_at is not None and e.server_silent_at > at
+    return asked or now - at > send_timeout / 2 + ASKING
+
+
 def swallowed(e: Evidence, now: float, send_timeout: float) -> bool:
-    """Whether the last thing known of our messages is that none was acked: a reload mends nothing until an ack proves it."""
-    if e.given_up:
-        return True
-    at = e.handed_over_at
-    return at is not None and now - at > send_timeout and (e.last_ack_at is None or e.last_ack_at < at)
+    """Whether the last thing known of our messages is that none was acked: a reload mends nothing until something proves it."""
+    return e.given_up or _unanswered(e, e.handed_over_at, now, send_timeout)
 
 
 def ill(e: Evidence, now: float, send_timeout: float) -> bool:
-    """Whether WhatsApp swallows what we send: the oldest hand-over is older than the send timeout and no ack at all came since it."""
-    if e.oldest_unacked_at is None or now - e.oldest_unacked_at <= send_timeout:
-        return False
-    return e.last_ack_at is None or e.last_ack_at < e.oldest_unacked_at
+    """Whether WhatsApp swallows what we send: the oldest hand-over is older than the send timeout, no ack at all came since it,
+    and WhatsApp's server does not answer a question either."""
+    return _unanswered(e, e.oldest_unacked_at, now, send_timeout)
 
 
 def hangs(e: Evidence, now: float, send_timeout: float) -> bool:
@@ -241,5 +263,5 @@ def complaints(e: Evidence | None, now: float, send_timeout: float) -> list[str]
     if ill(e, now, send_timeout):
         said.append("messages are handed over and no ack comes back")
     elif swallowed(e, now, send_timeout):
-        said.append("WhatsApp acked nothing of what was handed over last; the next ack shows that messages go out again")
+        said.append("WhatsApp acked nothing of what was handed over last; an ack, or an answer of its server, shows that messages go out")
     return said

@@ -474,19 +474,19 @@
 
   /**
    * WhatsApp's own answer, past wa-js, which says null for an error too and remembers it for 15 s. Throws if the question failed.
-   * @param {string} address
+   * @param {string} address @param {number} [ms]
    */
-  const askServer = async (address) => {
+  const askServer = async (address, ms = 15_000) => {
     const { functions, WidFactory } = wpp().whatsapp;
-    const answer = await within(functions.queryWidExists(WidFactory.createWid(address)), 15_000);
+    const answer = await within(functions.queryWidExists(WidFactory.createWid(address)), ms);
     return answer?.wid ? { wid: answer.wid, lid: null } : null;
   };
 
-  /** Whether WhatsApp's server says anything about an address, whatever it says. @param {{address: string}} a */
-  const answers = async ({ address }) => {
-    await askServer(address);
-    return { answered: true };
-  };
+  /**
+   * Whether WhatsApp's server says anything about an address within `patience` ms; `known`: that somebody is there.
+   * @param {{address: string, patience?: number}} a
+   */
+  const answers = async ({ address, patience }) => ({ known: (await askServer(address, patience)) !== null, answered: true });
 
   /** Which kind of absence an error of WhatsApp's code about a group tells of; null: none, the question failed. @param {unknown} error */
   const groupAbsence = (error) => {

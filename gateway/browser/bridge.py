@@ -141,6 +141,14 @@ class Bridge:
         """Whether WhatsApp's server says anything about an address, whatever it says."""
         return bool((await self._ask("answers", {"address": address}, deadline))["answered"])
 
+    async def knows(self, address: str, patience: float) -> bool:
+        """Whether WhatsApp's server, asked past every cache, knows of somebody at the address.
+
+        Raises Refused if it says nothing within `patience` seconds.
+        """
+        asked = {"address": address, "patience": int(patience * 1000)}
+        return bool((await self._ask("answers", asked, patience + ROUND_TRIP))["known"])
+
     async def find(self, sought: list[Sought], deadline: float) -> list[dict[str, Any]]:
         """For each message what the page says of it (reconcile.sight reads it), and `witnessed`: whether its witness was found."""
         asked = [{"hex": s.hex, "chats": list(s.chats), "keys": list(s.keys), "witness": list(s.witness)} for s in sought]

@@ -98,7 +98,20 @@ def _pacer(settings: Settings) -> Pacer:
 
 def _load() -> None:
     """Import all that the work needs: late, so that the lock is waited for without pyppeteer in memory, and before the loop has to beat."""
-    from gateway.browser import attendant, incarnation, keeper, lookout, orders, receiver, reconciler, records, resolver, scripts, sender  # noqa: F401
+    from gateway.browser import (  # noqa: F401
+        attendant,
+        incarnation,
+        inquiry,
+        keeper,
+        lookout,
+        orders,
+        receiver,
+        reconciler,
+        records,
+        resolver,
+        scripts,
+        sender,
+    )
 
 
 async def _until(stop: asyncio.Event) -> None:
@@ -175,6 +188,7 @@ async def _work(
     bell: Bell,
 ) -> None:
     from gateway.browser.attendant import Attendant
+    from gateway.browser.inquiry import Inquiry
     from gateway.browser.keeper import Keeper
     from gateway.browser.lookout import Lookout
     from gateway.browser.orders import Orders
@@ -196,10 +210,11 @@ async def _work(
     resolver = Resolver(standing, records)
     orders = Orders(standing, records, bell, resolver)
     lookout = Lookout(settings, standing, records, keeper)
+    inquiry = Inquiry(settings, standing)
     async with asyncio.TaskGroup() as group:
         for task in (
             attendant.run, attendant.measure, Reachability(settings, standing).run, keeper.run, lookout.run, sender.run,
-            reconciler.run, receiver.run, resolver.run, orders.run,
+            reconciler.run, receiver.run, resolver.run, orders.run, inquiry.run,
         ):  # fmt: skip
             group.create_task(task())
 

@@ -77,9 +77,12 @@ class Lookout:
                 generation=generation, synced_at=None if steady is None else now - steady,
             )  # fmt: skip
 
-        s.oldest_unacked_at, s.given_up = _boot(waiting.oldest, now), waiting.given_up
+        s.oldest_unacked_at, s.silent_chats = _boot(waiting.oldest, now), waiting.silent
+        s.given_up_at = (s.given_up_at or boot_time()) if waiting.given_up else None
         s.last_ack_at = max((at for at in (s.last_ack_at, _boot(waiting.last_ack_at, now)) if at is not None), default=None)
         s.stalls.look(boot_time())
+        if s.in_doubt(boot_time(), self._settings.send_timeout):
+            s.inquiries.set()
         if not waiting.count or boot_time() - s.stalls.woke_at <= self._settings.send_timeout:
             return  # after a suspend each hand-over has its time anew: the line has to be opened again, and then the page resends
         late = await self._records.once(op)

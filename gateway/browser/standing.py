@@ -59,7 +59,10 @@ class Standing:
     calling_since: float | None = None  #: begin of the oldest hand-over that wa-js has not ended
     oldest_unacked_at: float | None = None
     last_ack_at: float | None = None
-    given_up: bool = False  #: a message was given up after send timeouts, and no ack has come since
+    given_up_at: float | None = None  #: when a message was given up after send timeouts, if no ack has come since
+    silent_chats: int = 0  #: chats with an overdue hand-over, handed over since the last ack
+    server_answered_at: float | None = None  #: when WhatsApp's server answered inquiry.py last
+    server_silent_at: float | None = None  #: when it first did not, since then
     memory_bytes: int | None = None
     chromium_ended: bool = False
     expected_account: str | None = None
@@ -77,6 +80,7 @@ class Standing:
     doubts: asyncio.Event = field(default_factory=asyncio.Event)  #: reconciler
     turns: asyncio.Event = field(default_factory=asyncio.Event)  #: keeper
     orders: asyncio.Event = field(default_factory=asyncio.Event)  #: orders
+    inquiries: asyncio.Event = field(default_factory=asyncio.Event)  #: inquiry
 
     def stir(self) -> None:
         """Something changed that every task may wait for."""
@@ -122,6 +126,15 @@ class Standing:
             return "wa-js is not ready yet"
         return self.report.canary or self.refusals.said(boot_time())
 
+    def given_up(self) -> bool:
+        """Whether a message was given up, and neither an ack nor an answer of the server has come since."""
+        return self.given_up_at is not None and (self.server_answered_at is None or self.server_answered_at < self.given_up_at)
+
+    def in_doubt(self, now: float, send_timeout: float) -> bool:
+        """Whether WhatsApp's silence is worth a question to its server: half a send timeout without any ack, or a message given up."""
+        at, ack = self.oldest_unacked_at, self.last_ack_at
+        return self.given_up() or (at is not None and now - at > send_timeout / 2 and (ack is None or ack < at))
+
     def _since_sync(self, at: float | None) -> float | None:
         """The latest of `at`, this document's sync, and the end of a stall of ours: before that nothing could move."""
         return None if at is None else max(at, self.steady_at or at, self.stalls.woke_at)
@@ -138,7 +151,8 @@ class Standing:
             socket=fitting(r.socket, WORD) if r else None, socket_down_since=self.socket_down_since,
             stream_mode=fitting(r.mode, WORD) if r else None, stream_info=fitting(r.info, WORD) if r else None,
             progressed_at=self.progressed_at, account=fitting(r.account, WORD) if r else None, expected_account=self.expected_account,
-            oldest_unacked_at=oldest, handed_over_at=self.oldest_unacked_at, last_ack_at=self.last_ack_at, given_up=self.given_up,
+            oldest_unacked_at=oldest, handed_over_at=self.oldest_unacked_at, last_ack_at=self.last_ack_at, given_up=self.given_up(),
+            silent_chats=self.silent_chats, server_answered_at=self.server_answered_at, server_silent_at=self.server_silent_at,
             calling_since=calling, synced_at=self.steady_at, memory_bytes=self.memory_bytes, pidfd_exit=self.chromium_ended,
             restricted_until=self.restricted_until, unlinked=self.unlinked, elsewhere_since=self.elsewhere_since,
             unreachable=fitting(self.unreachable, SENTENCE) or None, forwarder_fails=self.forwarder_fails,

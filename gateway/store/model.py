@@ -122,7 +122,8 @@ class Unacked:
     #: the oldest that was handed over after the last ack; if there is none of those, the oldest at all
     oldest: float | None
     last_ack_at: float | None  #: WhatsApp's server acked a message of the session last
-    given_up: bool  #: one handed over since then was given up after send timeouts: only an ack shows that messages go out again
+    given_up: bool  #: one handed over since then was given up after send timeouts
+    silent: int = 0  #: chats with an unconfirmed message that was handed over since the last ack
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,8 +92,9 @@ def unacked(conn: sqlite3.Connection, *, session: str) -> Unacked:
     known = sessions.get(conn, session)
     last = known.last_sent_at if known is not None else None
     row = conn.execute(
-        "SELECT count(*) AS count, min(t) AS oldest, min(CASE WHEN t > :last THEN t END) AS since_ack "
-        "FROM (SELECT ifnull(a.placed_at, a.claimed_at) AS t FROM outbox o "
+        "SELECT count(*) AS count, min(t) AS oldest, min(CASE WHEN t > :last THEN t END) AS since_ack, "
+        "count(DISTINCT CASE WHEN t > :last AND state = 2 THEN recipient END) AS silent "
+        "FROM (SELECT ifnull(a.placed_at, a.claimed_at) AS t, o.state, o.recipient FROM outbox o "
         "JOIN attempt a ON a.message = o.id AND a.number = o.number WHERE o.session = :session AND o.state IN (1, 2))",
         {"session": session, "last": last or 0.0},
     ).fetchone()
@@ -105,7 +106,7 @@ def unacked(conn: sqlite3.Connection, *, session: str) -> Unacked:
         "WHERE o.session = :session AND o.state_since > :last AND o.state = 20 AND o.timeouts > 0 AND a.claimed_at > :last)",
         {"session": session, "last": last or 0.0},
     ).fetchone()[0]
-    return Unacked(int(row["count"]), oldest, last, bool(given_up))
+    return Unacked(int(row["count"]), oldest, last, bool(given_up), int(row["silent"]))
 
 
 def _earliest(new: int) -> str:

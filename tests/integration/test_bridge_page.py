@@ -42,6 +42,11 @@ class PageRig(HostRig):
     def scripts(self) -> Scripts:
         return Scripts(self.sandbox.url, wa_js_path(self.settings))
 
+    async def fault_in(self, page: Page, kind: str, **fields: Any) -> None:
+        """A fault that takes effect in the page; returns once the page knows of it."""
+        await self.fault(kind, **fields)
+        await until("the page knows", lambda: page.evaluate(f"require('SandboxSettings').on('{kind}')", 5.0))
+
     async def report(self, bridge: Bridge, **wanted: Any) -> Report:
         """Wait until a probe says all that."""
 
@@ -135,7 +140,7 @@ async def test_a_call_that_hangs_is_given_up_and_never_arrives(rig: PageRig, pag
     bridge = await linked(rig, page)
     me, one = await account(bridge), claim("hangs")
     await bridge.resolve(TO, 20.0)
-    await rig.fault("slow_chat_lookup", seconds_delay=2.0, count=1)
+    await rig.fault_in(page, "slow_chat_lookup", seconds_delay=2.0, count=1)
     answer = await bridge.send(one, me, 20.0, patience=0.3)
     assert (answer["status"], answer["code"]) == ("failed", "hangs")
     await bridge.forget([one.key.hex])  # the page keeps the entry: wa-js is still at it
@@ -156,7 +161,7 @@ async def test_a_call_given_up_and_made_again_goes_out_once(rig: PageRig, page: 
     bridge = await linked(rig, page)
     me, one = await account(bridge), claim("once all the same")
     await bridge.resolve(TO, 20.0)
-    await rig.fault("slow_chat_lookup", seconds_delay=1.0, count=2)
+    await rig.fault_in(page, "slow_chat_lookup", seconds_delay=1.0, count=2)
     assert (await bridge.send(one, me, 20.0, patience=0.2))["code"] == "hangs"
     await bridge.send(one, me, 20.0)
     await until("both have ended", lambda: ended(bridge))

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from host_rig import HostRig, until
 
+from gateway.beat import boot_time
 from gateway.message import State
+from gateway.session import complaints
 from gateway.store import outbox
 from gateway.store.model import MessageView
 
@@ -59,22 +61,53 @@ async def test_what_the_page_refuses_is_rejected_with_a_reason_of_its_own(tmp_pa
         assert not await rig.twice()
 
 
-async def test_a_refusal_that_the_page_says_nothing_of(tmp_path: Path) -> None:
-    """ack −1 without a code proves that nothing was sent, so it is tried again; ack 0 for ever proves nothing."""
+async def test_one_silent_message_makes_nothing_ill_where_the_server_answers(tmp_path: Path) -> None:
+    """ack −1 without a code proves that nothing was sent, so it is tried again; ack 0 for ever, and a lost stanza, prove nothing."""
     async with HostRig(tmp_path, send_timeout=1.0, retry_delay=0.1, max_attempts=2) as rig:
         await rig.linked()
         await rig.sent(await rig.accept("4915550001", "the chat is known now"))
         await rig.fault("refusal", form="nack", match="nacked")
         await rig.fault("refusal", form="silence", match="silent")
-        silent = await rig.accept("4915550001", "silent")
-        nacked = await rig.reached(await rig.accept("4915550003", "nacked"), State.FAILED)
-        assert nacked.reason == "attempts" and [a.outcome for a in nacked.attempts] == ["not_sent"] * 2
-        view = await rig.reached(silent, State.FAILED)
-        assert view.reason == "outcome_unknown"
+        await rig.fault("lost_stanza", match="lost")
+        silent, lost, nacked = await rig.accept_many([("4915550001", "silent"), ("4915550002", "lost"), ("4915550003", "nacked")])
+        said: set[str] = set()
+
+        async def ended() -> bool:
+            e, now = rig.evidence(), boot_time()
+            said.update(complaints(e, now, 1.0) if e is not None else ["no evidence"])
+            return all([(await rig.message(id)).state is State.FAILED for id in (silent, lost, nacked)])
+
+        await until("all three have ended", ended)
+        views = [await rig.message(id) for id in (silent, lost, nacked)]
+        assert [v.reason for v in views] == ["outcome_unknown", "outcome_unknown", "attempts"]
+        assert [a.outcome for a in views[2].attempts] == ["not_sent"] * 2
+        await until("the evidence is gathered after that", lambda: _gathered(rig, boot_time()))
+        assert said | set(complaints(rig.evidence(), boot_time(), 1.0)) == set(), "the session was well all the time"
         assert [r["body"] for r in await rig.truth()] == ["the chat is known now"]
-        await until("its chat goes on", lambda: _sent(rig, "4915550001"))
+        assert "WhatsApp's server answers" in rig.log.read_text()
+        await rig.sent(await rig.accept("4915550001", "its chat goes on"))
 
 
-async def _sent(rig: HostRig, to: str) -> bool:
-    await rig.sent(await rig.accept(to, "after it"), seconds=10)
-    return True
+async def test_a_server_that_does_not_answer_makes_the_session_ill_until_it_does(tmp_path: Path) -> None:
+    async with HostRig(tmp_path, send_timeout=2.0) as rig:
+        await rig.linked()
+        await rig.sent(await rig.accept("4915550001", "the chat is known now"))
+        deaf = await rig.fault("deaf")
+        await rig.accept("4915550001", "to deaf ears")
+        said = await until("it is said", lambda: _said(rig))
+        assert said == ["messages are handed over and no ack comes back"]
+        await rig.heal(deaf)
+        await until("its answer clears the session, with no message sent", lambda: _clear(rig), 40)
+
+
+async def _gathered(rig: HostRig, since: float) -> bool:
+    e = rig.evidence()
+    return e is not None and (e.answered_at or 0.0) > since
+
+
+async def _said(rig: HostRig) -> list[str]:
+    return complaints(rig.evidence(), boot_time(), 2.0)
+
+
+async def _clear(rig: HostRig) -> bool:
+    return not await _said(rig)

@@ -49,6 +49,40 @@ def with_evidence(**changes: Any) -> Facts:
     return facts(replace(HEALTHY, **changes))
 
 
+SILENT = {"oldest_unacked_at": NOW - 121, "handed_over_at": NOW - 121, "silent_chats": 1}
+
+
+@pytest.mark.parametrize(
+    ("what", "known", "healthy"),
+    [
+        ("the server answered lately, and since the hand-over", {"server_answered_at": NOW - 20}, True),
+        ("it has not answered once", {"server_silent_at": NOW - 50}, False),
+        ("it did not answer a single question since", {"server_answered_at": NOW - 40, "server_silent_at": NOW - 5}, True),
+        ("it has not answered for long", {"server_answered_at": NOW - 80, "server_silent_at": NOW - 40}, False),
+        ("it answered before the hand-over", {"server_answered_at": NOW - 130}, False),
+        ("many chats are silent although it answers", {"server_answered_at": NOW - 20, "silent_chats": 5}, False),
+        ("another message was acked since", {"last_ack_at": NOW - 100}, True),
+    ],
+)
+def test_silence_about_one_message_is_weighed_against_the_servers_answer(what: str, known: dict[str, Any], healthy: bool) -> None:
+    case = with_evidence(**(SILENT | known))
+    assert case.evidence is not None
+    assert (complaints(case.evidence, NOW, 120) == []) is healthy, what
+    assert (judge(case) is None) is healthy, what
+
+
+def test_where_the_send_timeout_is_short_the_host_has_time_to_ask() -> None:
+    e = replace(HEALTHY, oldest_unacked_at=NOW - 4, handed_over_at=NOW - 4, silent_chats=1)
+    assert complaints(e, NOW, 2) == []
+    assert complaints(e, NOW + 2.1, 2) and complaints(replace(e, server_silent_at=NOW - 1), NOW, 2)
+
+
+def test_after_a_reload_the_servers_answer_clears_the_session_too() -> None:
+    e = replace(HEALTHY, handed_over_at=NOW - 300, oldest_unacked_at=NOW - 10, server_silent_at=NOW - 200)
+    assert complaints(e, NOW, 120)
+    assert complaints(replace(e, server_silent_at=None, server_answered_at=NOW - 2), NOW, 120) == []
+
+
 def test_a_call_that_hangs_is_no_health_and_an_outage_is_no_hanging_call() -> None:
     stuck = replace(HEALTHY, calling_since=NOW - 125, last_ack_at=NOW - 1)
     (said,) = complaints(stuck, NOW, 120)
