@@ -398,6 +398,19 @@ def test_so_many_hand_overs_may_wait_for_acks(rig):
     assert rig.claim(unacked_limit=3)
 
 
+def test_silent_chats_are_those_with_an_overdue_message_since_the_last_ack(rig):
+    rig.accept("491@c.us", "492@c.us", "493@c.us")
+    rig.resolve()
+    claims = [rig.claimed() for _ in range(3)]
+    silent = lambda: outbox.unacked(rig.conn, session="default").silent  # noqa: E731
+    assert silent() == 0, "none is overdue yet"
+    rig.now += 6
+    rig.do(outbox.overdue, rig.fence, now=rig.now, send_timeout=5)
+    assert silent() == 3
+    rig.ack(claims[0].key.hex)
+    assert silent() == 0, "what was handed over before the last ack says nothing of the session"
+
+
 def test_what_nobody_acks_is_told_from_one_odd_message(rig):
     def unacked():
         return outbox.unacked(rig.conn, session="default")
