@@ -69,6 +69,7 @@ async def test_one_silent_message_makes_nothing_ill_where_the_server_answers(tmp
         await rig.fault("refusal", form="nack", match="nacked")
         await rig.fault("refusal", form="silence", match="silent")
         await rig.fault("lost_stanza", match="lost")
+        await until("the evidence tells that all is well", lambda: _clear(rig))
         silent, lost, nacked = await rig.accept_many([("4915550001", "silent"), ("4915550002", "lost"), ("4915550003", "nacked")])
         said: set[str] = set()
 
@@ -81,8 +82,9 @@ async def test_one_silent_message_makes_nothing_ill_where_the_server_answers(tmp
         views = [await rig.message(id) for id in (silent, lost, nacked)]
         assert [v.reason for v in views] == ["outcome_unknown", "outcome_unknown", "attempts"]
         assert [a.outcome for a in views[2].attempts] == ["not_sent"] * 2
-        await until("the evidence is gathered after that", lambda: _gathered(rig, boot_time()))
-        assert said | set(complaints(rig.evidence(), boot_time(), 1.0)) == set(), "the session was well all the time"
+        since = boot_time()
+        await until("the evidence is gathered after that", lambda: _gathered(rig, since))
+        assert said | set(_complaints(rig, 1.0)) == set(), "the session was well all the time"
         assert [r["body"] for r in await rig.truth()] == ["the chat is known now"]
         assert "WhatsApp's server answers" in rig.log.read_text()
         await rig.sent(await rig.accept("4915550001", "its chat goes on"))
@@ -92,6 +94,7 @@ async def test_a_server_that_does_not_answer_makes_the_session_ill_until_it_does
     async with HostRig(tmp_path, send_timeout=2.0) as rig:
         await rig.linked()
         await rig.sent(await rig.accept("4915550001", "the chat is known now"))
+        await until("the evidence tells that all is well", lambda: _clear(rig))
         deaf = await rig.fault("deaf")
         await rig.accept("4915550001", "to deaf ears")
         said = await until("it is said", lambda: _said(rig))
@@ -105,9 +108,13 @@ async def _gathered(rig: HostRig, since: float) -> bool:
     return e is not None and (e.answered_at or 0.0) > since
 
 
+def _complaints(rig: HostRig, send_timeout: float) -> list[str]:
+    return complaints(rig.evidence(), boot_time(), send_timeout)
+
+
 async def _said(rig: HostRig) -> list[str]:
-    return complaints(rig.evidence(), boot_time(), 2.0)
+    return _complaints(rig, 2.0)
 
 
 async def _clear(rig: HostRig) -> bool:
-    return not await _said(rig)
+    return not _complaints(rig, 2.0)

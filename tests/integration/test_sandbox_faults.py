@@ -407,11 +407,6 @@ async def test_stores_that_are_read_late(rig: Rig, number: str) -> None:
     await until("the store is read", lambda: _acked(rig, sent["id"]))
 
 
-async def _acked(rig: Rig, id: str) -> bool:
-    ack = await rig.ack(id)
-    return isinstance(ack, int) and ack >= 1
-
-
 async def test_stored_after_the_send(rig: Rig, number: str) -> None:
     order = """const order = []; const put = IDBObjectStore.prototype.put; const say = WebSocket.prototype.send;
     IDBObjectStore.prototype.put = function (row) { if (row.body === 'order') order.push('stored'); return put.call(this, row) };
