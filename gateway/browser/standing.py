@@ -10,7 +10,7 @@ from gateway.beat import SILENT, Stalls, boot_time, fitting
 from gateway.browser.bridge import Bridge, Report
 from gateway.browser.refusals import Refusals
 from gateway.pacing import Pacer
-from gateway.session import FRESH, ROUND_TRIP, Evidence, State
+from gateway.session import FRESH, ROUND_TRIP, VOUCHES, Evidence, State
 
 #: Bytes of the beat file for what the page or an error says: a sentence, a dialog's heading, a word.
 SENTENCE, HEADING, WORD = 600, 240, 64
@@ -127,8 +127,11 @@ class Standing:
         return self.report.canary or self.refusals.said(boot_time())
 
     def given_up(self) -> bool:
-        """Whether a message was given up, and neither an ack nor an answer of the server has come since."""
-        return self.given_up_at is not None and (self.server_answered_at is None or self.server_answered_at < self.given_up_at)
+        """Whether a message was given up, no ack has come since, and the server did not vouch for the session then, nor has since."""
+        if self.given_up_at is None:
+            return False
+        answered = self.server_answered_at
+        return answered is None or self.server_silent_at is not None or answered < self.given_up_at - VOUCHES
 
     def in_doubt(self, now: float, send_timeout: float) -> bool:
         """Whether WhatsApp's silence is worth a question to its server: half a send timeout without any ack, or a message given up."""

@@ -22,10 +22,17 @@ def test_doubt_begins_at_half_a_send_timeout_and_ends_with_an_ack() -> None:
 
 
 def test_a_message_given_up_is_a_doubt_until_the_server_answers_once() -> None:
-    one = standing(given_up_at=900.0, server_answered_at=890.0)
+    one = standing(given_up_at=900.0, server_answered_at=820.0)
     assert one.in_doubt(1000.0, 120) and one.evidence().given_up
     one.server_answered_at = 901.0
     assert not one.in_doubt(1000.0, 120) and not one.evidence().given_up
+
+
+def test_giving_up_raises_no_new_doubt_where_the_server_has_vouched() -> None:
+    one = standing(given_up_at=900.0, server_answered_at=875.0)
+    assert not one.in_doubt(901.0, 120) and not one.evidence().given_up
+    one.server_silent_at = 890.0
+    assert one.in_doubt(901.0, 120) and one.evidence().given_up
 
 
 def test_questions_stay_rare_whatever_comes_back() -> None:
