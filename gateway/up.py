@@ -58,8 +58,9 @@ def write_conf(settings: Settings, *, sandbox: str | None = None, environ: Mappi
     except NotHeld as error:
         raise SetupFailed(f"supervisord cannot be given {error}") from None
     path = settings.data / "supervisor.conf"
+    when_there_is_room(lambda: path.touch(mode=0o600))
+    path.chmod(0o600)  # before a proxy's password is in it
     when_there_is_room(lambda: path.write_text(text))
-    path.chmod(0o600)
     return path
 
 

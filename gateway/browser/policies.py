@@ -56,7 +56,6 @@ def _values(file: Path) -> Mapping[str, Any]:
 FATAL: dict[str, tuple[Callable[[Any], bool], str]] = {
     "RemoteDebuggingAllowed": (lambda value: value is False, "set it to true: the gateway speaks to Chromium over DevTools"),
     "HeadlessMode": (lambda value: value == 2, "set it to 1: Chromium runs without a window here"),
-    "UserDataDir": (bool, "remove it: each session has a profile of its own"),
 }
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shlex
 from functools import cache
 
 from gateway import reach
 from gateway.browser import policies as rules
 from gateway.doctor.finding import Finding, fail, ok, split, warn
 from gateway.executable import Unusable, find_chromium
+from gateway.listening import settings_file
 from gateway.proxy import Proxy
 from gateway.settings import Settings
 
@@ -43,6 +46,9 @@ def proxy(settings: Settings) -> Finding:
     trouble = _trouble(settings.whatsapp_url, upstream)
     if trouble is not None and trouble.cause.startswith("proxy_"):
         return fail(trouble.said, trouble.todo)
+    file = settings_file(os.environ)
+    if upstream.password and file is not None and file.exists() and file.stat().st_mode & 0o077:
+        return warn(f"other users may read {file}, and the proxy's password if it stands there", f"chmod 600 {shlex.quote(str(file))}")
     return ok(f"the proxy {upstream} answers" + ("" if upstream.user is None else ", and takes the name and password"))
 
 
