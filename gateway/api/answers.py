@@ -215,6 +215,7 @@ class PairingCode(Answer):
 
     session: str
     code: str = Field(examples=["ABCD-EFGH"])
+    expires_at: Time = Field(description="Until then a request for the same phone gets the same code.")
 
 
 class Contact(Answer):

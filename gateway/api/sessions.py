@@ -165,7 +165,8 @@ async def get_qr(request: web.Request) -> web.Response:
 async def get_pairing_code(request: web.Request) -> web.Response:
     """A code to type instead of scanning
 
-    On the phone: WhatsApp, Linked devices, Link with phone number instead.
+    On the phone: WhatsApp, Linked devices, Link with phone number instead. WhatsApp knows one code at a time: until `expires_at`
+    the same code is answered, and 409 for another phone.
     """
     context, row = await _named(request)
     asked = await body(request, schema.PairingIn)
@@ -178,7 +179,8 @@ async def get_pairing_code(request: web.Request) -> web.Response:
     result = await ask(context, row.name, "browser", "pairing_code", {"phone": phone})
     plain = str(result["code"]).replace("-", "")
     # in two halves, as the phone asks for it
-    return json_answer(answers.PairingCode(session=row.name, code=f"{plain[:4]}-{plain[4:]}"), headers=_NO_STORE)
+    code = answers.PairingCode(session=row.name, code=f"{plain[:4]}-{plain[4:]}", expires_at=result["expires_at"])
+    return json_answer(code, headers=_NO_STORE)
 
 
 @operations.get("/api/sessions/{name}/screenshot", parameters=(NAME,), answers={200: ("image/png",)}, refusals=(404, 409, 503))

@@ -19,6 +19,7 @@
    * @typedef {{state: 'running' | 'placed' | 'failed', since: number, handed: boolean, hangs: boolean, answer: Promise<object> | null}} Call
    */
   /** @typedef {{seq: number, kind: 'ack' | 'nack' | 'refused' | 'logout', hex: string | null, ack: number, code: number | null, why: string | null, at: number}} News */
+  /** `ends` is performance.now(), `until` wall-clock milliseconds. @typedef {{phone: string, ends: number, until: number, answer: Promise<{code: string, expires_at: number}>}} Pairing */
   /** @typedef {{epoch: number, attachment: number}} Holder */
   /** @typedef {Holder & {generation: string, account: string, hex: string, key: string, remote: string, type: string, content: any, again: boolean, patience: number}} Order */
   /** @typedef {{hex: string, chats: string[], keys: string[], witness: string[]}} Sought */
@@ -32,6 +33,8 @@
   const PATIENCE = 5_000;
   /** Milliseconds for all questions about one message. */
   const LOOK = 12_000;
+  /** Milliseconds in which WhatsApp answers with a pairing code. */
+  const PAIRING = 12_000;
   /** Milliseconds between ack −1 and our report of it: the result with its code comes a moment later. */
   const CODE_DELAY = 50;
   /** Milliseconds within which WhatsApp's code marks a message as failed for which it threw. */
@@ -92,6 +95,8 @@
       steadySince: null,
       passkeys: 0,
       credentialsWrapped: false,
+      /** the pairing code that may be typed into a phone now @type {Pairing | null} */
+      pairing: null,
       /** names of the page's databases that Chromium closed under it @type {Set<string>} */
       lostStorage: new Set(),
       storageWatched: false,
@@ -296,8 +301,15 @@
       wpp().on('chat.msg_ack_change', listener);
       return () => wpp().off('chat.msg_ack_change', listener);
     });
+    // WhatsApp wants another pairing code, or knows that this one has failed: it links no phone any more
+    for (const event of /** @type {const} */ (['refresh_alt_linking_code', 'force_manual_refresh', 'error_alt_linking'])) {
+      hook(event, () => listen(wpp().whatsapp.LinkDeviceEvents, `link_device_events:${event}`, endPairing));
+    }
     hook('logout', () => {
-      const listener = () => record('logout', null, 0, null);
+      const listener = () => {
+        endPairing();
+        record('logout', null, 0, null);
+      };
       wpp().on('conn.logout', listener);
       return () => wpp().off('conn.logout', listener);
     });
@@ -458,10 +470,45 @@
     return { code: code.fullCode };
   };
 
-  /** @param {{phone: string}} a */
-  const pairing = async ({ phone }) => {
-    if (authenticated()) throw new Refused('already_linked', 'a phone is linked already');
-    return { code: await within(wpp().conn.genLinkDeviceCodeForPhoneNumber(phone), 12_000) };
+  const endPairing = () => {
+    state.pairing = null;
+  };
+
+  /**
+   * A code to type into the phone of that number. WhatsApp knows one at a time: while one is valid the same one is answered, also to
+   * who asks at the same moment, since another would end it under the person who types it. `life` is in ms from when we have it.
+   * @param {{phone: string, life: number}} a
+   */
+  const pairing = async ({ phone, life }) => {
+    hookAll();
+    if (authenticated()) {
+      endPairing();
+      throw new Refused('already_linked', 'a phone is linked already');
+    }
+    const known = state.pairing;
+    if (known && performance.now() < known.ends && Date.now() < known.until) {
+      if (known.phone === phone) return known.answer;
+      const until = new Date(known.until).toISOString();
+      throw new Refused(
+        'pairing_code_of_another_number',
+        `a code for another number is valid until ${until}: let it be typed, ask again then, or restart the session, which ends it`,
+      );
+    }
+    const made = (/** @type {string} */ code) => {
+      begun.ends = performance.now() + life;
+      begun.until = Date.now() + life;
+      return { code, expires_at: begun.until / 1000 };
+    };
+    const answer = within(wpp().conn.genLinkDeviceCodeForPhoneNumber(phone), PAIRING).then(made);
+    /** @type {Pairing} */
+    const begun = { phone, ends: performance.now() + PAIRING + life, until: Date.now() + PAIRING + life, answer };
+    state.pairing = begun;
+    try {
+      return await answer;
+    } catch (error) {
+      if (state.pairing === begun) endPairing();
+      throw error;
+    }
   };
 
   /** The chat as a send would find it, and the form of our keys in it. @param {string | import('@wppconnect/wa-js').whatsapp.Wid} wid */

@@ -15,6 +15,8 @@ from gateway.store.model import Claim
 #: Seconds that the page may hold a long poll for news, and that its answer may come late.
 POLL = 10.0
 GRACE = 5.0
+#: Seconds for which a pairing code is good. WhatsApp's own are for some more: wa-js replaces them after 195.
+PAIRING_LIFE = 180.0
 
 
 class Refused(Exception):
@@ -173,7 +175,8 @@ class Bridge:
         return await self._ask("qr", {}, 12.0)
 
     async def pairing_code(self, phone: str) -> dict[str, Any]:
-        return await self._ask("pairing", {"phone": phone}, 14.0)
+        """`code`, and `expires_at` in wall-clock seconds; the same ones for as long as they are valid."""
+        return await self._ask("pairing", {"phone": phone, "life": int(PAIRING_LIFE * 1000)}, 14.0)
 
     async def reconnect(self) -> None:
         await self._ask("reconnect", self._holder, GRACE)

@@ -24,8 +24,9 @@ def answers(command: Command) -> object:
         case "qr":
             return {"code": CODE, "expires_at": time.time() + 20}
         case "pairing_code":
-            assert command.args == {"phone": "4915123456789"}
-            return {"code": "ABCD-EFGH"}
+            if command.args != {"phone": "4915123456789"}:
+                raise ValueError("pairing_code_of_another_number: a code for another number is valid until 2030-01-31T08:00:00.000Z")
+            return {"code": "ABCDEFGH", "expires_at": 1_900_000_000.25}
         case "screenshot":
             return {"png": PNG}
         case "contact":
@@ -81,7 +82,11 @@ async def test_pairing_screenshot_contact_and_logout(tmp_path: Path) -> None:
         assert (await api.post("/api/sessions/default/logout"))[1] == {"session": "default", "status": "logged_out"}
         await unlink(api, host)
         status, code, _ = await api.post("/api/sessions/default/pairing-code", {"phone": "+49 151 23456789"})
-        assert status == 200 and code["code"] == "ABCD-EFGH"
+        assert status == 200 and code == {"session": "default", "code": "ABCD-EFGH", "expires_at": "2030-03-17T17:46:40.250Z"}
+        status, again, _ = await api.post("/api/sessions/default/pairing-code", {"phone": "tel:+49\u2011151\u201123456789"})
+        assert (status, again) == (200, code), "however it is spelt"
+        status, refused, _ = await api.post("/api/sessions/default/pairing-code", {"phone": "491700000001@c.us"})
+        assert status == 409 and refused["error"]["code"] == "pairing_code_of_another_number"
         assert (await api.post("/api/sessions/default/pairing-code", {"phone": "0151"}))[1]["error"]["code"] == "phone_invalid"
 
 

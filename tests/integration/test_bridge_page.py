@@ -375,3 +375,39 @@ async def test_a_wrong_guid_does_not_hang(rig: PageRig, page: Page) -> None:
     with pytest.raises(PageError):
         await Page.connect(find_endpoint(rig.data, SESSION), rig.scripts)
     assert time.monotonic() - begun < 5.0
+
+
+async def test_a_pairing_code_lives_until_it_ends_and_no_longer(rig: PageRig, page: Page) -> None:
+    await until("a QR code is on show", rig._on_show)
+
+    async def injected() -> bool:
+        return bool(await page.evaluate("WPP.isInjected === true", 5.0))
+
+    await until("wa-js is in the page", injected)
+
+    async def code(phone: str = "491700000001", life: float = 60) -> Any:
+        answer = await page.call("pairing", {"phone": phone, "life": life * 1000}, 14.0)
+        return answer.get("code") or answer["refused"]["code"]
+
+    first, second = await asyncio.gather(code(), code())
+    assert first == second == await code()
+    await page.put_bridge()
+    assert await code() == first, "the page knows it, whoever asks"
+    assert await code("491700000002") == "pairing_code_of_another_number"
+    await page.evaluate("require('WAWebLinkDeviceEvents').WAWebLinkDeviceEvents.triggerRefreshAltLinkingCode()", 5.0)
+    short = await code("491700000002", life=0.3)
+    assert short not in (first, "pairing_code_of_another_number"), "WhatsApp had ended the first"
+
+    async def another() -> str | None:
+        found = await code()
+        return None if found == "pairing_code_of_another_number" else str(found)
+
+    assert await until("the short one has ended", another) not in (first, short)
+    # what failed is not remembered
+    await page.evaluate(
+        "window.__line = require('SandboxLine'); window.__ask = __line.ask; __line.ask = async () => { throw Error('no') }", 5.0
+    )
+    await page.evaluate("require('WAWebLinkDeviceEvents').WAWebLinkDeviceEvents.triggerRefreshAltLinkingCode()", 5.0)
+    assert "error" in await page.call("pairing", {"phone": "491700000002", "life": 60_000}, 14.0)
+    await page.evaluate("__line.ask = __ask; null", 5.0)
+    assert len(await code()) == 8

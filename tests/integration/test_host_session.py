@@ -49,9 +49,13 @@ async def test_from_the_qr_code_to_healthy_evidence(rig: HostRig) -> None:
     answer = await rig.order("qr")
     assert len(answer.result["code"].split(",")) == 4
     await until("the evidence says so", lambda: complains(rig, "no phone is linked yet"))
-    pairing = await rig.order("pairing_code", phone="491700000001")
-    assert len(pairing.result["code"]) == 8
-    await rig.control("scan")
+    pairing, same = await asyncio.gather(*(rig.order("pairing_code", phone="491700000001") for _ in range(2)))
+    assert len(pairing.result["code"]) == 8 and 170 < pairing.result["expires_at"] - time.time() <= 180
+    other = await rig.order("pairing_code", phone="491700000002")
+    assert other.error.startswith("pairing_code_of_another_number: a code for another number is valid until 20")
+    again = await rig.order("pairing_code", phone="491700000001")
+    assert pairing.result == same.result == again.result
+    await rig.control("scan", code=pairing.result["code"])
     await rig.ready()
     await healthy(rig)
     evidence = rig.evidence()
