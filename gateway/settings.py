@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import shlex
 import sys
 from functools import cached_property
@@ -47,6 +48,7 @@ class Settings(BaseModel):
     listen: str = Field(DEFAULT_LISTEN, description="Addresses of the API, comma separated.")
     api_key: SecretStr | None = Field(None, description="With a key set, every call but the two probes asks for it.")
     api_key_file: Path | None = Field(None, description="A file that holds the API key.")
+    root_path: str = Field("", description="Path under which a proxy shows the gateway, for instance /whatsapp; the proxy may strip it.")
     metrics_key: SecretStr | None = Field(None, description="A key that opens /metrics only.")
     whatsapp_url: str = Field(WHATSAPP_WEB, description="WhatsApp Web; the sandbox's address to try things out.")
 
@@ -104,6 +106,15 @@ class Settings(BaseModel):
             if flag.startswith(PROXY_FLAG):
                 proxies.parse(flag.removeprefix(PROXY_FLAG))
         return value
+
+    @field_validator("root_path")
+    @classmethod
+    def _path(cls, value: str) -> str:
+        """Without a slash at its end; empty for /."""
+        parts = value.strip("/").split("/") if value.strip("/") else []
+        if any(re.fullmatch(r"[A-Za-z0-9._~-]+", part) is None or part in (".", "..") for part in parts):
+            raise ValueError("must be a path alone, as in /whatsapp: letters, digits, -, ., _ and ~ between its slashes")
+        return "".join(f"/{part}" for part in parts)
 
     @model_validator(mode="before")
     @classmethod

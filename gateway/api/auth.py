@@ -18,6 +18,7 @@ from aiohttp.http import HttpVersion, HttpVersion11
 from multidict import CIMultiDictProxy
 
 from gateway.api.errors import Problem
+from gateway.api.root_path import without
 from gateway.listening import split_address
 from gateway.settings import Settings
 
@@ -58,30 +59,31 @@ class Head(Protocol):
     def raw_headers(self) -> tuple[tuple[bytes, bytes], ...]: ...
 
 
-def admit(request: Head, keys: Keys) -> None:
-    """Let the request through, or raise the Problem that answers it."""
-    if request.path in PROBES and request.method in ("GET", "HEAD"):
+def admit(request: Head, keys: Keys, root: str = "") -> None:
+    """Let the request through, or raise the Problem that answers it. `root` is GATEWAY_ROOT_PATH."""
+    path = without(root, request.path)
+    if path in PROBES and request.method in ("GET", "HEAD"):
         return
     if keys.api is None:
         _only_this_machine(request)
     else:
-        _with_key(request, keys.api, keys.metrics)
+        _with_key(request, path, keys.api, keys.metrics)
 
 
-def _with_key(request: Head, api: bytes, metrics: bytes | None) -> None:
-    given = _given(request)
+def _with_key(request: Head, path: str, api: bytes, metrics: bytes | None) -> None:
+    given = _given(request, path)
     if given is None:
         raise Problem(401, "key_missing", "a key is needed: send it as `Authorization: Bearer <key>` or `X-Api-Key: <key>`")
     if hmac.compare_digest(given, api):
         return
     if metrics is not None and hmac.compare_digest(given, metrics):
-        if request.path == "/metrics":
+        if path == "/metrics":
             return
         raise Problem(403, "key_lacks_scope", "this key opens /metrics only: use the API key")
     raise Problem(401, "key_unknown", "this key is not the gateway's: compare it with GATEWAY_API_KEY")
 
 
-def _given(request: Head) -> bytes | None:
+def _given(request: Head, path: str) -> bytes | None:
     """The key that the request brings, however it brings it."""
     named = request.headers.get("X-Api-Key")
     if named is not None:
@@ -89,7 +91,7 @@ def _given(request: Head) -> bytes | None:
     scheme, _, value = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() == "bearer" and value.strip():
         return value.strip().encode("utf-8", "surrogateescape")
-    if scheme.lower() == "basic" and request.method in ("GET", "HEAD") and request.path.startswith(DOCS):
+    if scheme.lower() == "basic" and request.method in ("GET", "HEAD") and path.startswith(DOCS):
         try:
             return base64.b64decode(value.strip(), validate=True).partition(b":")[2]
         except binascii.Error:
@@ -97,9 +99,9 @@ def _given(request: Head) -> bytes | None:
     return None
 
 
-def challenge(request: Head) -> str:
+def challenge(request: Head, root: str = "") -> str:
     """WWW-Authenticate for a 401: the docs, opened by a person, let the browser ask for the key."""
-    if request.method == "GET" and request.path.startswith(DOCS):
+    if request.method == "GET" and without(root, request.path).startswith(DOCS):
         return 'Basic realm="WhatsApp gateway: any name, the API key as password", charset="UTF-8"'
     return 'Bearer realm="WhatsApp gateway"'
 

@@ -22,8 +22,8 @@ def _files() -> dict[str, bytes]:
     return {f.name: f.read_bytes() for f in directory.iterdir() if f.name.rpartition(".")[2] in _TYPES}
 
 
-def add_docs(app: web.Application, document: dict[str, Any]) -> None:
-    """Routes of the document and its page."""
+def add_docs(app: web.Application, document: dict[str, Any], root: str = "") -> None:
+    """Routes of the document and its page. `root` is GATEWAY_ROOT_PATH."""
     app[DOCUMENT] = to_json(document)
     files = _files()
 
@@ -38,9 +38,12 @@ def add_docs(app: web.Application, document: dict[str, Any]) -> None:
         return web.Response(body=files[name], content_type=_TYPES[name.rpartition(".")[2]], charset="utf-8", headers=headers)
 
     async def to_docs(request: web.Request) -> web.Response:
-        raise web.HTTPFound("/api/docs")
+        raise web.HTTPFound(f"{root}/api/docs")
 
-    app.router.add_get("/api/openapi.json", openapi)
-    app.router.add_get("/api/docs", page)
-    app.router.add_get("/api/docs/{name}", page)
-    app.router.add_get("/", to_docs)
+    for prefix in dict.fromkeys(("", root)):
+        app.router.add_get(f"{prefix}/api/openapi.json", openapi)
+        app.router.add_get(f"{prefix}/api/docs", page)
+        app.router.add_get(f"{prefix}/api/docs/{{name}}", page)
+        app.router.add_get(f"{prefix}/", to_docs)
+    if root:
+        app.router.add_get(root, to_docs)

@@ -13,6 +13,7 @@ from aiohttp import web
 from pydantic import ValidationError
 from pydantic_core import to_json
 
+from gateway.api.root_path import under
 from gateway.store.database import Full, Locked
 from gateway.store.errors import AlreadyRunning, Conflict, IdempotencyConflict, NotFound, QueueLimit
 from gateway.store.writer import Closed, QueueFull
@@ -74,13 +75,13 @@ class Problem(Exception):
         self.details = details
 
 
-def answer(problem: Problem, request_id: str, headers: Mapping[str, str] | None = None) -> web.Response:
-    """The problem as a response."""
+def answer(problem: Problem, request_id: str, headers: Mapping[str, str] | None = None, *, root: str = "") -> web.Response:
+    """The problem as a response. `root` is GATEWAY_ROOT_PATH."""
     body = {
         "error": {
             "type": TYPES.get(problem.status, "invalid_request"),
             "code": problem.code,
-            "message": problem.message,
+            "message": under(root, problem.message),
             "details": problem.details,
             "request_id": request_id,
         }

@@ -47,15 +47,16 @@ class Express:
     """One per API process."""
 
     def __init__(self, context: Context) -> None:
-        self._context = context
+        self._context, self._root = context, context.settings.root_path
+        self._paths = frozenset({"/api/messages", f"{self._root}/api/messages"})
 
     def take(self, head: RawRequestMessage, body: bytes, answer: Answer) -> bool:
         """Whether it goes this way. If so `answer` is called, later; if not, nothing has happened."""
-        if head.method != "POST" or head.path != "/api/messages" or not _plain(head):
+        if head.method != "POST" or head.path not in self._paths or not _plain(head):
             return False
         headers, context = head.headers, self._context
         try:
-            admit(head, context.keys)
+            admit(head, context.keys, self._root)
             draft = messages.draft_of(parsed(body, schema.MessageIn), context)
             request = messages.single(context, draft, messages.idempotency_key(headers))
             context.intake.submit(request, partial(self._reply, draft, request_id_of(headers.get(_REQUEST_ID)), answer))
@@ -68,7 +69,7 @@ class Express:
             case Accepted(repeated=True):
                 answer(None)  # what became of it meanwhile has to be read
             case Accepted():
-                answer(_accepted(outcome.ids[0], draft, request_id))
+                answer(_accepted(outcome.ids[0], draft, request_id, self._root))
             case None:
                 answer(written_out(disk_full(), request_id, close=False))
             case Exception():
@@ -87,7 +88,8 @@ def _plain(head: RawRequestMessage) -> bool:
     return headers.get(_CONTENT_TYPE, "").lower() in _JSON
 
 
-def _accepted(id: str, draft: Draft, request_id: str) -> bytes:
+def _accepted(id: str, draft: Draft, request_id: str, root: str) -> bytes:
     body = to_json(messages.fresh(id, draft))
-    rest = f"Date: {rfc822_formatted_time()}\r\nLocation: /api/messages/{id}\r\nX-Request-Id: {request_id}\r\nContent-Length: {len(body)}"
+    date, location = rfc822_formatted_time(), f"{root}/api/messages/{id}"
+    rest = f"Date: {date}\r\nLocation: {location}\r\nX-Request-Id: {request_id}\r\nContent-Length: {len(body)}"
     return f"{_HEAD}{rest}\r\n\r\n".encode() + body

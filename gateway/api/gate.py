@@ -31,11 +31,13 @@ def make_app(context: Context) -> web.Application:
     """The application around an open context."""
     app = web.Application(middlewares=[gate], client_max_size=BATCH_BODY_LIMIT)
     app[CONTEXT] = context
-    for operation in OPERATIONS:
-        app.router.add_route(operation.method, operation.path, operation.handler)
-        if operation.method == "GET":
-            app.router.add_route("HEAD", operation.path, operation.handler)
-    add_docs(app, document(OPERATIONS, keyed=context.keys.api is not None))
+    root = context.settings.root_path
+    for prefix in dict.fromkeys(("", root)):
+        for operation in OPERATIONS:
+            app.router.add_route(operation.method, prefix + operation.path, operation.handler)
+            if operation.method == "GET":
+                app.router.add_route("HEAD", prefix + operation.path, operation.handler)
+    add_docs(app, document(OPERATIONS, keyed=context.keys.api is not None, root=root), root)
     return app
 
 
@@ -43,8 +45,9 @@ def make_app(context: Context) -> web.Application:
 async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Whatever comes in passes here: key, media type; and every error leaves in the one shape."""
     request_id = request_id_of(request.headers.get("X-Request-Id"))
+    root = request.app[CONTEXT].settings.root_path
     try:
-        admit(request, request.app[CONTEXT].keys)
+        admit(request, request.app[CONTEXT].keys, root)
         if request.body_exists and media_fault(request) is not None:
             await raw_body(request, BATCH_BODY_LIMIT)  # also where the handler takes no body
         response = await handler(request)
@@ -53,22 +56,24 @@ async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
     except web.HTTPException as error:
         if error.status < 400:
             raise
-        response = answer(
-            of_http(error, request.method), request_id, {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
-        )
+        allow = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
+        response = answer(of_http(error, request.method), request_id, allow, root=root)
     except Exception as error:
         response = _unforeseen(request, error, request_id)
     finally:
         bodies.release(request)
     response.headers["X-Request-Id"] = request_id
     response.headers.update(ALWAYS)
+    if "Location" in response.headers:
+        response.headers["Location"] = root + response.headers["Location"]
     return response
 
 
 def _refusal(request: web.Request, problem: Problem, request_id: str) -> web.Response:
-    response = answer(problem, request_id)
+    root = request.app[CONTEXT].settings.root_path
+    response = answer(problem, request_id, root=root)
     if problem.status == 401:
-        response.headers["WWW-Authenticate"] = challenge(request)
+        response.headers["WWW-Authenticate"] = challenge(request, root)
     if problem.status in (408, 413) or problem.code in ("body_broken", "overloaded"):
         response.force_close()  # the rest of the body is not worth reading
     return response
@@ -79,7 +84,7 @@ def _unforeseen(request: web.Request, error: Exception, request_id: str) -> web.
     if problem is None:
         log.exception("A request failed", method=request.method, path=_route(request), request_id=request_id)
         problem = internal()
-    return answer(problem, request_id)
+    return answer(problem, request_id, root=request.app[CONTEXT].settings.root_path)
 
 
 def _route(request: web.Request) -> str:

@@ -50,8 +50,8 @@ long), 417 (an `Expect` other than 100-continue), 500 (a bug of ours), 503 (too 
 """
 
 
-def document(operations: Iterable[Operation], *, keyed: bool) -> dict[str, Any]:
-    """The whole document. `keyed`: an API key is set, so calls ask for it."""
+def document(operations: Iterable[Operation], *, keyed: bool, root: str = "") -> dict[str, Any]:
+    """The whole document. `keyed`: an API key is set, so calls ask for it. `root` is GATEWAY_ROOT_PATH."""
     operations = list(operations)
     schemas, references = _schemas(operations)
     paths: dict[str, dict[str, Any]] = {}
@@ -65,7 +65,7 @@ def document(operations: Iterable[Operation], *, keyed: bool) -> dict[str, Any]:
             "description": _DESCRIPTION,
             "license": {"name": "MIT", "identifier": "MIT"},
         },
-        "servers": [{"url": "/"}],
+        "servers": [{"url": root or "/"}],
         "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
         "security": [{"bearer": []}, {"header": []}] if keyed else [],
         "paths": paths,

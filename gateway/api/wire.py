@@ -41,8 +41,9 @@ HEADERS_LIMIT = 100
 HEAD_LIMIT = 64 << 10
 #: Seconds from the first byte of a head to its last.
 HEAD_TIMEOUT = 15.0
-#: Seconds that an idle connection is kept: longer than a reverse proxy keeps its own end (nginx: 60), so that we never close first.
-IDLE_TIMEOUT = 75.0
+#: Seconds that an idle connection is kept: longer than reverse proxies keep their own end (docs/deploy.md has the list; the longest
+#: that cannot be set is Google's load balancer with 600), so that we never close first, just as the next request comes.
+IDLE_TIMEOUT = 620.0
 #: Seconds that the rest of a body is read and thrown away after an early answer, so that the client gets to read the answer.
 LINGER = 5.0
 #: Connections at the same time; fewer where the process may open few files, of which the rest of it needs some.

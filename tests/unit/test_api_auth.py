@@ -15,12 +15,12 @@ WITH_KEY = Keys.of(Settings(api_key=KEY, metrics_key="m" * 16))
 WITHOUT = Keys.of(Settings())
 
 
-def refused(keys: Keys, path: str = "/api/messages", method: str = "GET", **headers: str) -> tuple[int, str] | None:
+def refused(keys: Keys, path: str = "/api/messages", method: str = "GET", root: str = "", **headers: str) -> tuple[int, str] | None:
     """(status, code) of the refusal; None if the request is let through."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     request = make_mocked_request(method, path, headers={"Host": "localhost:3000", **named})
     try:
-        admit(request, keys)
+        admit(request, keys, root)
     except Problem as problem:
         return problem.status, problem.code
     return None
@@ -122,6 +122,18 @@ def test_without_a_key_another_host_is_turned_away(host: str) -> None:
 )
 def test_without_a_key_pages_and_proxies_are_turned_away(headers: dict[str, str], code: str) -> None:
     assert refused(WITHOUT, **headers) == (403, code)
+
+
+@pytest.mark.parametrize("root", ["/whatsapp", "/api", "/metrics", "/healthz"])
+def test_under_a_root_path_the_rule_is_the_same(root: str) -> None:
+    basic = "Basic " + base64.b64encode(f"me:{KEY}".encode()).decode()
+    for prefix in ("", root):
+        assert refused(WITH_KEY, f"{prefix}/healthz", root=root) is None
+        assert refused(WITH_KEY, f"{prefix}/metrics", root=root, X_Api_Key="m" * 16) is None
+        assert refused(WITH_KEY, f"{prefix}/api/health", root=root, X_Api_Key="m" * 16) == (403, "key_lacks_scope")
+        assert refused(WITH_KEY, f"{prefix}/api/docs", root=root, Authorization=basic) is None
+        assert refused(WITH_KEY, f"{prefix}/api/messages", root=root) == (401, "key_missing")
+        assert challenge(make_mocked_request("GET", f"{prefix}/api/docs"), root).startswith("Basic")
 
 
 def test_our_own_page_is_welcome() -> None:

@@ -56,6 +56,19 @@ def test_a_wrong_value_is_refused_with_a_sentence(tmp_path: Path, environ: dict[
         load({"GATEWAY_DATA": str(tmp_path), **environ})
 
 
+@pytest.mark.parametrize(
+    ("given", "path"), [("/whatsapp", "/whatsapp"), ("/a/b-c_d.e~f/", "/a/b-c_d.e~f"), ("whatsapp", "/whatsapp"), ("/", ""), ("//", "")]
+)
+def test_a_root_path_is_taken_with_or_without_slashes_at_its_ends(tmp_path: Path, given: str, path: str) -> None:
+    assert load({"GATEWAY_DATA": str(tmp_path), "GATEWAY_ROOT_PATH": given}).root_path == path
+
+
+@pytest.mark.parametrize("given", ["https://example.com/whatsapp", "/a b", "/a//b", "/../a", "/a?b", "/a%20b", "/ä", "/a\r\nb"])
+def test_a_root_path_that_is_none_is_refused(tmp_path: Path, given: str) -> None:
+    with pytest.raises(SettingsError, match=r"GATEWAY_ROOT_PATH: must be a path alone, as in /whatsapp"):
+        load({"GATEWAY_DATA": str(tmp_path), "GATEWAY_ROOT_PATH": given})
+
+
 def test_a_key_is_never_shown() -> None:
     assert "x" * 32 not in repr(load({"GATEWAY_API_KEY": "x" * 32}))
 

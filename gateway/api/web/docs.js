@@ -1,6 +1,8 @@
 // Shows the OpenAPI document of this very gateway, and lets one try each call. No library, no network but our own.
 
-const root = await (await fetch("/api/openapi.json", { headers: headers() })).json();
+/** Where the gateway's paths begin: behind a proxy perhaps not at /. This page is at …/api/docs. */
+const base = location.pathname.replace(/\/api\/docs$/, "");
+const root = await (await fetch(`${base}/api/openapi.json`, { headers: headers() })).json();
 const schemas = root.components.schemas;
 const methods = new Set(["get", "post", "put", "delete"]);
 
@@ -122,8 +124,7 @@ function bodySchema(operation) {
 }
 
 function curl(method, path, operation, filled) {
-  const base = location.origin;
-  const parts = [`curl ${method === "get" ? "" : `-X ${method.toUpperCase()} `}${quote(base + path)}`];
+  const parts = [`curl ${method === "get" ? "" : `-X ${method.toUpperCase()} `}${quote(location.origin + base + path)}`];
   if (root.security?.length && !(operation.security && operation.security.length === 0)) parts.push('-H "Authorization: Bearer $GATEWAY_API_KEY"');
   for (const [name, value] of Object.entries(filled.headers)) parts.push(`-H ${quote(`${name}: ${value}`)}`);
   if (filled.body) parts.push(`-H 'Content-Type: application/json'`, `-d ${quote(filled.body)}`);
@@ -222,7 +223,7 @@ async function send(method, filled, status, output) {
   const begun = performance.now();
   const sent = { ...headers(), ...filled.headers, ...(filled.body ? { "Content-Type": "application/json" } : {}) };
   try {
-    const reply = await fetch(filled.path, { method: method.toUpperCase(), headers: sent, body: filled.body ?? undefined });
+    const reply = await fetch(base + filled.path, { method: method.toUpperCase(), headers: sent, body: filled.body ?? undefined });
     const type = reply.headers.get("Content-Type") ?? "";
     const shown = type.startsWith("image/") ? el("img", { class: "picture", alt: "the answer", src: URL.createObjectURL(await reply.blob()) }) : el("pre", {}, pretty(await reply.text(), type));
     output.replaceChildren(shown);
@@ -279,7 +280,7 @@ function filterIndex(event) {
 async function showHealth() {
   const place = document.getElementById("health");
   try {
-    const reply = await fetch("/api/health", { headers: headers() });
+    const reply = await fetch(`${base}/api/health`, { headers: headers() });
     if (reply.status === 401) return void (place.textContent = "");
     const health = await reply.json();
     const why = health.not_accepting_because ?? health.sessions?.flatMap((s) => s.complaints)[0];
