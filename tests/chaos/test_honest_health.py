@@ -164,7 +164,7 @@ def test_a_call_that_hangs_in_the_page_is_mended_while_others_go_on() -> None:
     timeout = 4.0
     with Gateway(GATEWAY_SEND_TIMEOUT=f"{timeout:g}") as gateway:
         gateway.link()
-        gateway.sent(gateway.send("acked", "4915550130"))
+        gateway.sent(gateway.send("its chat is known now", "4915550131"))
         stuck_for_good = gateway.fault("slow_chat_lookup", seconds_delay=600, match="4915550131")
         stuck = gateway.send("stuck", "4915550131")
         begun = time.monotonic()
