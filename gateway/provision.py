@@ -10,6 +10,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -145,9 +146,11 @@ def _sha256(path: Path) -> str:
 
 def _run(command: list[str]) -> None:
     """Run an installing command, its output shown only if it fails. Raises SetupFailed."""
-    environ = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     try:
-        done = subprocess.run(command, env=environ, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_INSTALL_DEADLINE)
+        with tempfile.TemporaryDirectory(prefix="gateway-setup-", ignore_cleanup_errors=True) as home:
+            # npm does not start for a user who has neither HOME nor an account
+            environ = {"HOME": home, **os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+            done = subprocess.run(command, env=environ, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_INSTALL_DEADLINE)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise SetupFailed(f"`{shlex.join(command)}` did not finish: {error}") from None
     if done.returncode:

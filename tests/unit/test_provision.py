@@ -37,3 +37,11 @@ def test_the_lock_names_no_address_to_download_from() -> None:
 def test_a_failing_command_shows_what_it_said() -> None:
     with pytest.raises(provision.SetupFailed, match="because of that"):
         provision._run(["sh", "-c", "echo because of that >&2; exit 3"])
+
+
+def test_a_user_without_a_home_gets_one_for_installing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """npm ends with `uv_os_homedir returned ENOENT` otherwise, where the user has no account either."""
+    monkeypatch.delenv("HOME", raising=False)
+    provision._run(["sh", "-c", 'test -n "$HOME" && test -w "$HOME"'])
+    monkeypatch.setenv("HOME", "/mine")
+    provision._run(["sh", "-c", 'test "$HOME" = /mine'])
