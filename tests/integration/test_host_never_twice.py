@@ -220,8 +220,11 @@ async def test_an_accepted_duplicate_whose_chat_has_moved_is_sent_and_starves_no
     async with HostRig(tmp_path, send_interval=0.2) as rig:
         await rig.linked()
         await rig.sent(await rig.accept("4915550001", "the chat is known now"))
+        generation = (await rig.session()).generation
+        await rig.control("settings", lid_migration=True, stores_not_in_memory=True)
+        await rig.order("reload_page")
+        await ready_in_a_new_document(rig, generation)
         await rig.kill_host()
-        await rig.control("settings", lid_migration=True)
         id = await rig.accept("4915550001", "never handed over", priority=9)
         await rig.writer.run(_lose)
         await rig.writer.run(lambda conn: outbox.requeue(conn, id=id, accept_duplicate=True, now=time.time()))

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import types
 from itertools import pairwise
+from typing import Any, cast
 
 import pytest
 
+from gateway.beat import boot_time
+from gateway.browser.attendant import Attendant
+from gateway.browser.bridge import Report
 from gateway.browser.refusals import EXPECTED, LONGEST_PAUSE, SAID_AFTER, Refusals
+from gateway.browser.standing import Standing
 from gateway.browser.translate import STALE, error_of_answer, of_refusal
 from gateway.message import SPARED, NotSent, spared_pause
 from gateway.pacing import Cap, Pacer
+from gateway.settings import Settings
 
 PAGE = NotSent("stale_call", page=True)
 
@@ -25,6 +32,25 @@ def test_a_page_that_refuses_everything_is_asked_more_and_more_rarely_and_it_is_
     assert refusals.said(now) == "the page refuses every message (stale_call)"
     refusals.note(None, now)
     assert refusals.said(now) is None and refusals.pause(now) == 0.0, "it has taken one"
+
+
+def test_evidence_says_it_as_a_failing_canary_which_the_watchdog_has_mended() -> None:
+    report = Report(
+        generation="g", version="v", epoch=1, attachment=1, url="u", loaded=True, library="4.6.0", ready=True, authenticated=True,
+        socket="CONNECTED", mode="MAIN", info="NORMAL", account="491@c.us", lid=None, device="491:1@c.us", qr=False, passkey=False,
+        canary=None, steady=9.0, drops=0, events=0, overflowed=False, dialogs=[], running=None,
+    )  # fmt: skip
+    standing = Standing("default", 1, 0.0, Pacer(1.0))
+    attendant = Attendant(Settings(), standing, cast(Any, types.SimpleNamespace(url="u")))
+    standing.asked_at = boot_time()
+    attendant._answered(report, None)
+    assert (standing.evidence().canary, standing.canary_failed_since) == (None, None)
+    for n in range(EXPECTED + 2):
+        standing.refusals.note(PAGE, boot_time() - 2 * SAID_AFTER + n)
+    standing.asked_at = boot_time()
+    attendant._answered(report, None)
+    assert standing.evidence().canary == "the page refuses every message (stale_call)"
+    assert standing.canary_failed_since is not None
 
 
 def test_calls_under_way_when_the_page_is_attached_to_anew_are_no_matter() -> None:
