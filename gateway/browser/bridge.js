@@ -530,10 +530,10 @@
   };
 
   /**
-   * Whether WhatsApp's server says anything about an address within `patience` ms; `known`: that somebody is there.
-   * @param {{address: string, patience?: number}} a
+   * Whether WhatsApp's server knows of somebody at an address. Throws if it says nothing within `patience` ms.
+   * @param {{address: string, patience: number}} a
    */
-  const answers = async ({ address, patience }) => ({ known: (await askServer(address, patience)) !== null, answered: true });
+  const knows = async ({ address, patience }) => ({ known: (await askServer(address, patience)) !== null });
 
   /** Which kind of absence an error of WhatsApp's code about a group tells of; null: none, the question failed. @param {unknown} error */
   const groupAbsence = (error) => {
@@ -776,7 +776,7 @@
   };
 
   /** @type {Record<string, (args: any) => unknown>} */
-  const questions = { attach, probe, qr, pairing, resolve, answers, send, find, forget, kept, events, reconnect, dismiss, takeover, logout };
+  const questions = { attach, probe, qr, pairing, resolve, knows, send, find, forget, kept, events, reconnect, dismiss, takeover, logout };
 
   /** @param {string} name @param {any} args */
   const call = async (name, args) => {

@@ -139,17 +139,13 @@ class Bridge:
         known["exists"] = bool(answer["exists"])
         return Resolved(**known)
 
-    async def answers(self, address: str, deadline: float) -> bool:
-        """Whether WhatsApp's server says anything about an address, whatever it says."""
-        return bool((await self._ask("answers", {"address": address}, deadline))["answered"])
-
     async def knows(self, address: str, patience: float) -> bool:
         """Whether WhatsApp's server, asked past every cache, knows of somebody at the address.
 
         Raises Refused if it says nothing within `patience` seconds.
         """
         asked = {"address": address, "patience": int(patience * 1000)}
-        return bool((await self._ask("answers", asked, patience + ROUND_TRIP))["known"])
+        return bool((await self._ask("knows", asked, patience + ROUND_TRIP))["known"])
 
     async def find(self, sought: list[Sought], deadline: float) -> list[dict[str, Any]]:
         """For each message what the page says of it (reconcile.sight reads it), and `witnessed`: whether its witness was found."""

@@ -29,6 +29,8 @@ log = structlog.get_logger()
 AT_ONCE, MOST, SLOW = 4, 32, 0.5
 #: Seconds that one look-up may take: two questions of the page and the opening of the chat.
 PATIENCE = 35.0
+#: Seconds for the question whether WhatsApp answers at all.
+CONTROL_PATIENCE = 15.0
 #: Seconds that a caller of GET /api/contacts waits, and such calls that are asked for at once.
 CONTACT_PATIENCE, CONTACTS = 14.0, 8
 
@@ -137,8 +139,8 @@ class Resolver:
         if bridge is None or link is None:
             return
         try:
-            if await bridge.answers(link.account, PATIENCE):
-                self._verdicts.answered(boot_time())
+            await bridge.knows(link.account, CONTROL_PATIENCE)
+            self._verdicts.answered(boot_time())
         except (PageError, Refused) as error:
             log.warning("WhatsApp answers no look-up at all", session=self._standing.session, reason=for_log(str(error)))
 

@@ -48,7 +48,7 @@ class Page:
             return Resolved(False, generation="g", connected=True)
         return Resolved(True, wa_id=address, pn=address, remote=address)
 
-    async def answers(self, address: str, deadline: float) -> bool:
+    async def knows(self, address: str, deadline: float) -> bool:
         self.controls += 1
         return True
 
