@@ -82,11 +82,16 @@ def mask(number: str) -> str:
 
 
 def configure_logging(settings: Settings, process: str) -> None:
-    """structlog to standard output: for people on a terminal, JSON elsewhere (supervisor writes it to data/logs)."""
+    """structlog to standard output: for people on a terminal, JSON elsewhere (supervisor writes it to data/logs).
+
+    Tracebacks never show local variables, which hold message texts and passwords; structlog's default for terminals does.
+    """
     people = settings.log_format == "console" or (settings.log_format == "auto" and sys.stdout.isatty())
     level = getattr(logging, settings.log_level.upper())
     renderer: list[Any] = (
-        [structlog.dev.ConsoleRenderer()] if people else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+        if people
+        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )
     structlog.configure(
         processors=[
