@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -11,7 +12,7 @@ import structlog
 from gateway.api.context import wall
 from gateway.beat import boot_time, to_tick
 from gateway.settings import Settings
-from gateway.store import commands, maintenance, outbox
+from gateway.store import clock, commands, maintenance, outbox, sessions
 from gateway.store.database import Full, Locked, keep_ballast
 from gateway.store.writer import QueueFull, Writer
 
@@ -47,6 +48,7 @@ class Housekeeping:
                     await self._writer.between(maintenance.checkpoint)
                 if boot_time() >= self._round_at:
                     self._round_at = boot_time() + ROUND
+                    await self.set_right()
                     await self.retain()
             except (Locked, Full, QueueFull, sqlite3.Error, OSError) as error:
                 log.debug("Housekeeping waits", reason=str(error))
@@ -63,6 +65,21 @@ class Housekeeping:
             return outbox.expire(conn, now=now)
 
         return await self._writer.run(op, ring=())
+
+    async def set_right(self) -> None:
+        """Bring back what a clock that was ahead left in the future, also of sessions that no host attends."""
+        if wall() < clock.PLAUSIBLE:
+            return
+        largest, gap = self._settings.retry_max_delay, self._settings.chat_interval
+        names = await self._writer.run(lambda conn: [row.name for row in sessions.all_(conn) if row.ahead(wall())])
+        for name in names:
+            below: int | None = None
+            for _ in range(PASSES):
+                go_on = partial(outbox.set_right, session=name, now=wall(), largest=largest, chat_interval=gap, below=below)
+                below = await self._writer.run(go_on)
+                if below is None:
+                    break
+                await asyncio.sleep(PASS_PAUSE)
 
     async def retain(self) -> int:
         """Delete what is too old, give pages back, set the ballast aside. Returns how many rows went."""

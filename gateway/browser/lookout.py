@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
+from functools import partial
 
 import structlog
 
@@ -17,7 +18,7 @@ from gateway.browser.keeper import Keeper
 from gateway.browser.records import Records
 from gateway.browser.standing import Standing
 from gateway.settings import Settings
-from gateway.store import chores, outbox
+from gateway.store import chores, clock, outbox
 from gateway.store.chores import Chores
 from gateway.store.model import Unacked
 
@@ -27,6 +28,8 @@ log = structlog.get_logger()
 LOOK = 1.0
 #: Seconds between two looks for back-offs that a clock set back has moved out of reach.
 CLAMP = 60.0
+#: Seconds between two passes of that, so that others can write.
+PASS_PAUSE = 0.002
 #: Seconds by which wall clock and boot clock may part before that is looked for at once.
 PARTED = 5.0
 
@@ -34,20 +37,22 @@ PARTED = 5.0
 class Lookout:
     def __init__(self, settings: Settings, standing: Standing, records: Records, keeper: Keeper) -> None:
         self._settings, self._standing, self._records, self._keeper = settings, standing, records, keeper
-        self._clamped_at = -CLAMP
+        self._right_at = -CLAMP
         self._offset = time.time() - boot_time()
 
     async def run(self) -> None:
         """For ever. Raises Fenced."""
         while True:
+            await self._set_right()
             await self._look()
-            await self._clamp()
             await asyncio.sleep(to_tick(LOOK))
 
     async def _look(self) -> None:
         now, new_chats = time.time(), self._standing.pacer.new_chats(boot_time())
         seen = await self._records.read(lambda conn: chores.look(conn, self._records.fence, now=now, new_chats=new_chats))
         self._wake(seen, now)
+        if seen.session.ahead(now):
+            self._right_at = -CLAMP  # at the next look, before anything else
         await self._overdue(seen.unacked, now)
 
     def _wake(self, seen: Chores, now: float) -> None:
@@ -79,7 +84,9 @@ class Lookout:
 
         s.oldest_unacked_at, s.silent_chats = _boot(waiting.oldest, now), waiting.silent
         s.given_up_at = (s.given_up_at or boot_time()) if waiting.given_up else None
-        s.last_ack_at = max((at for at in (s.last_ack_at, _boot(waiting.last_ack_at, now)) if at is not None), default=None)
+        # one in the future is none: it would pass for an ack of this moment, and no silence of WhatsApp's would be noticed
+        last_ack = None if clock.ahead(waiting.last_ack_at, now) else _boot(waiting.last_ack_at, now)
+        s.last_ack_at = max((at for at in (s.last_ack_at, last_ack) if at is not None), default=None)
         s.stalls.look(boot_time())
         if s.in_doubt(boot_time(), self._settings.send_timeout):
             s.inquiries.set()
@@ -96,16 +103,27 @@ class Lookout:
             s.doubts.set()
             s.work.set()
 
-    async def _clamp(self) -> None:
+    async def _set_right(self) -> None:
+        """Bring back what a clock that was ahead left in the future: at start, each minute, and as soon as that is noticed."""
         now, offset = boot_time(), time.time() - boot_time()
-        if now - self._clamped_at < CLAMP and abs(offset - self._offset) <= PARTED:
+        if now - self._right_at < CLAMP and abs(offset - self._offset) <= PARTED:
             return
-        largest, gap = self._settings.retry_max_delay, self._settings.chat_interval
-        done = await self._records.once(
-            lambda conn: outbox.clamp_backoff(conn, self._standing.session, time.time(), largest, chat_interval=gap)
-        )
-        if done is not None:
-            self._clamped_at, self._offset = now, offset
+        below: int | None = None
+        while True:
+            done = await self._records.once(partial(self._bring_back, below))
+            if done is None:
+                return
+            below = done[0]
+            if below is None:
+                break
+            await asyncio.sleep(PASS_PAUSE)
+        self._right_at, self._offset = now, offset
+
+    def _bring_back(self, below: int | None, conn: sqlite3.Connection) -> tuple[int | None]:
+        """One pass, and where the next one goes on."""
+        now, largest, gap = time.time(), self._settings.retry_max_delay, self._settings.chat_interval
+        plausible, session = now >= clock.PLAUSIBLE, self._standing.session
+        return (outbox.set_right(conn, session, now=now, largest=largest, chat_interval=gap, stamps=plausible, below=below),)
 
 
 def _boot(at: float | None, now: float) -> float | None:

@@ -38,7 +38,7 @@ def accept(
     rows = [_insert(conn, draft, public, request, now) for draft, public in zip(drafts, ids, strict=True)]
     for session, by in waiting.items():
         transitions.count(conn, session, None, State.QUEUED, by)
-    events.append_many(conn, kind="message.queued", rows=[(d.session, row) for d, (row, _) in zip(drafts, rows, strict=True)], now=now)
+    events.append_range(conn, kind="message.queued", first=rows[0][0], last=rows[-1][0])
     recipients.fail_at_once(conn, [(row, recipient) for row, recipient in rows], now)
     return Accepted(ids, repeated=False)
 
@@ -72,13 +72,13 @@ REQUEST = "request(scope, key, fingerprint, ids, created)"
 def values(
     draft: Draft, public: str, hex_: str, recipient: int, request: int | None, accepted: float, account: str | None, now: float
 ) -> tuple[object, ...]:
-    """The columns of a fresh row."""
+    """The columns of a fresh row. `accepted` is the session's stamp, `now` the wall clock, by which it is due."""
     scheduled = draft.send_at is not None and draft.send_at > now
     ord_ = max(accepted, draft.send_at or 0.0)
     return (
         public, draft.session, recipient, draft.address, account, draft.type, to_json(draft.content).decode(),
         draft.callback_data, request, draft.priority, accepted, draft.send_at, int(scheduled), draft.ttl,
-        ord_ + draft.ttl if draft.ttl else None, ord_, max(now, draft.send_at or 0.0), now, hex_,
+        ord_ + draft.ttl if draft.ttl else None, ord_, max(now, draft.send_at or 0.0), accepted, hex_,
     )  # fmt: skip
 
 

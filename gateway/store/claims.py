@@ -26,7 +26,7 @@ from gateway.message import (
     new_hex,
     state_of_ack,
 )
-from gateway.store import counters, events, handovers, lanes, recipients, sessions, transitions
+from gateway.store import clock, counters, events, handovers, lanes, recipients, sessions, transitions
 from gateway.store.model import Claim, Overdue
 from gateway.store.sessions import Fence
 from gateway.store.transitions import Row
@@ -75,6 +75,7 @@ def claim(
     sessions.check(conn, fence)
     session = sessions.get(conn, fence.session)
     assert session is not None
+    stamp = max(now, session.last_accepted)
     if session.state != "ready" or session.paused or session.account is None or not session.sorted:
         return None
     if session.restricted_until is not None and session.restricted_until > now:
@@ -90,8 +91,8 @@ def claim(
             return None
         row = transitions.row_of(conn, found["head_id"])
         assert row is not None
-        if not _set_aside(conn, row, session.account, now):
-            return _write_ahead(conn, fence, row, generation, incarnation, chat_interval, now)
+        if not _set_aside(conn, row, session.account, now, stamp):
+            return _write_ahead(conn, fence, row, generation, incarnation, chat_interval, now, stamp)
     return None
 
 
@@ -101,13 +102,13 @@ def unacked_places(conn: sqlite3.Connection, session: str, limit: int = UNACKED_
     return limit - int(conn.execute(query, (session, limit)).fetchone()[0])
 
 
-def _set_aside(conn: sqlite3.Connection, row: Row, account: str, now: float) -> bool:
+def _set_aside(conn: sqlite3.Connection, row: Row, account: str, now: float, stamp: float) -> bool:
     """Whether this head cannot go after all: its ttl has passed, or it is another account's."""
     if row["expires_at"] is not None and row["expires_at"] <= now and not row["uncertain"]:
-        transitions.move(conn, row, State.EXPIRED, now=now)
+        transitions.move(conn, row, State.EXPIRED, now=stamp)
     elif row["account"] not in (None, account):
         conn.execute("UPDATE outbox SET hold = 'other_account' WHERE id = ?", (row["id"],))
-        events.append(conn, kind="message.held", session=row["session"], message=row["id"], data={"hold": "other_account"}, now=now)
+        events.append(conn, kind="message.held", session=row["session"], message=row["id"], data={"hold": "other_account"}, now=stamp)
     else:
         return False
     lanes.recompute(conn, row["session"], row["recipient"])
@@ -115,31 +116,31 @@ def _set_aside(conn: sqlite3.Connection, row: Row, account: str, now: float) -> 
 
 
 def _write_ahead(
-    conn: sqlite3.Connection, fence: Fence, row: Row, generation: str, incarnation: str, chat_interval: float, now: float
+    conn: sqlite3.Connection, fence: Fence, row: Row, generation: str, incarnation: str, chat_interval: float, now: float, stamp: float
 ) -> Claim:
     to = recipients.get(conn, row["recipient"])
     assert to is not None and to.remote is not None
     key, number = Key(to.remote, row["hex"], to.participant), row["number"] + 1
-    values = {"number": number, "key": str(key), "exposed": 1, "uncertain": 1, "waiting_since": now}
-    transitions.move(conn, row, State.SENDING, now=now, values=values, data={"attempt": number})
+    values = {"number": number, "key": str(key), "exposed": 1, "uncertain": 1, "waiting_since": stamp}
+    transitions.move(conn, row, State.SENDING, now=stamp, values=values, data={"attempt": number})
     conn.execute(
         "INSERT INTO attempt(message, number, epoch, generation, incarnation, key, claimed_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (row["id"], number, fence.epoch, generation, incarnation, str(key), now),
+        (row["id"], number, fence.epoch, generation, incarnation, str(key), stamp),
     )
-    handovers.note(conn, session=fence.session, new_chat=to.new, now=now)
+    handovers.note(conn, session=fence.session, new_chat=to.new, now=stamp)
     if chat_interval:  # it is a part of the lane's `due`, so that a claim need not look for it
         conn.execute("UPDATE recipient SET next_at = ? WHERE id = ?", (now + chat_interval, to.id))
     lanes.recompute(conn, row["session"], row["recipient"])
     return Claim(
         message=row["public"], rowid=row["id"], attempt=number, attempts=row["attempts"], key=key, type=row["type"],
         content=json.loads(row["content"]), recipient=to.id, address=row["address"], remote=to.remote, pn=to.pn, lid=to.lid,
-        new_chat=to.new, accept_duplicate=bool(row["resend"]), accepted=row["accepted"], claimed_at=now,
+        new_chat=to.new, accept_duplicate=bool(row["resend"]), accepted=row["accepted"], claimed_at=stamp,
     )  # fmt: skip
 
 
 def placed(conn: sqlite3.Connection, fence: Fence, *, rowid: int, attempt: int, now: float) -> bool:
     """The page has taken the message: its place in flight is free, its chat is not. Returns False if that was known. Raises Fenced."""
-    sessions.check(conn, fence)
+    now = sessions.check(conn, fence, now)
     row = conn.execute(
         "UPDATE attempt SET placed_at = ? WHERE message = ? AND number = ? AND placed_at IS NULL RETURNING claimed_at",
         (now, rowid, attempt),
@@ -157,7 +158,7 @@ def sent_not(
     Returns False and changes nothing if the message is not in that attempt any more (an ack was
     faster, a successor settled it). Raises Fenced.
     """
-    sessions.check(conn, fence)
+    now = sessions.check(conn, fence, now)
     row = mine(conn, fence, rowid, attempt)
     if row is None:
         return False
@@ -249,11 +250,13 @@ def acked(conn: sqlite3.Connection, fence: Fence, *, hex: str, ack: int, at: flo
 
     Returns False if that says nothing new, or the id is none of ours. Raises Fenced.
     """
-    sessions.check(conn, fence)
+    stamp = sessions.check(conn, fence, now)
     to, row = state_of_ack(ack), by_hex(conn, fence, hex)
     if to is None or row is None or (row["state"] in ACKED and to <= row["state"]):
         return False
-    first, at = row["state"] not in ACKED, min(at, now)
+    # by the page's clock, which is the wall clock: no earlier than the hand-over, although that was set back meanwhile
+    claimed = conn.execute("SELECT claimed_at FROM attempt WHERE message = ? AND number = ?", (row["id"], row["number"])).fetchone()
+    first, at = row["state"] not in ACKED, min(stamp, max(at, claimed[0] if claimed else 0.0))
     values: dict[str, Any] = {}
     if first:
         values = {"hold": None, "uncertain": 0, "resend": 0, "asked": 0, "reason": None, "error": None, "waiting_since": None}
@@ -294,7 +297,7 @@ def nacked(conn: sqlite3.Connection, fence: Fence, *, hex: str, error: HandOverE
     The row gets a new id for its next hand-over. Returns False if that says nothing new (an ack
     came before it, the id is none of ours or not its present one). Raises Fenced.
     """
-    sessions.check(conn, fence)
+    now = sessions.check(conn, fence, now)
     row = by_hex(conn, fence, hex)
     if row is None or row["hex"] != hex or row["state"] in ACKED or isinstance(error, Unconfirmed):
         return False
@@ -329,19 +332,19 @@ def overdue(
     clock), its send timeouts are counted too: a message unacked for one in each of two generations,
     or for ten in all, is given up as failed(outcome_unknown). Call it each few seconds. Raises Fenced.
     """
-    sessions.check(conn, fence)
+    stamp = sessions.check(conn, fence, now)
     late, given_up = [], []
     for row in conn.execute("SELECT * FROM outbox WHERE session = ? AND state IN (1, 2)", (fence.session,)).fetchall():
         since = row["waiting_since"]
-        if since is None or since > now:  # the clock was set back
+        if since is None or clock.ahead(since, now):
             conn.execute("UPDATE outbox SET waiting_since = ? WHERE id = ?", (now, row["id"]))
             continue
         if row["state"] == State.SENDING and now - since > send_timeout:
-            _settle(conn, fence, row, Unconfirmed("send_timeout", f"no ack within {send_timeout:g} s"), due=now, now=now, max_attempts=0)
+            _settle(conn, fence, row, Unconfirmed("send_timeout", f"no ack within {send_timeout:g} s"), due=now, now=stamp, max_attempts=0)
             late.append(row["public"])
         if generation is None or synced_at is None or now - max(since, synced_at) <= send_timeout:
             continue
-        if _timed_out(conn, row["id"], generation, now):
+        if _timed_out(conn, row["id"], generation, stamp):
             given_up.append(row["public"])
     return Overdue(late, given_up)
 
@@ -373,7 +376,7 @@ def give_up(conn: sqlite3.Connection, row: Row, why: str, now: float) -> None:
 
 def older_epochs(conn: sqlite3.Connection, fence: Fence, *, now: float) -> int:
     """What a predecessor left sending becomes unconfirmed, to be reconciled. Call it after attach_host. Returns how many; raises Fenced."""
-    sessions.check(conn, fence)
+    now = sessions.check(conn, fence, now)
     rows = conn.execute(
         "SELECT o.* FROM outbox o JOIN attempt a ON a.message = o.id AND a.number = o.number "
         "WHERE o.session = ? AND o.state IN (1, 2) AND o.state = 1 AND a.epoch < ?",

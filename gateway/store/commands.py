@@ -8,7 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from gateway.store import recoveries, sessions
+from gateway.store import clock, recoveries, sessions
 from gateway.store.sessions import Fence
 
 #: The command to the watchdog whose `recovery` argument is the id of a recovery row that the API opened with it.
@@ -80,13 +80,13 @@ def take(
     if fence is not None:
         sessions.check(conn, fence)
     rows = conn.execute(
-        "SELECT id, session, kind, args, deadline FROM command WHERE taken_at IS NULL AND answered_at IS NULL "
+        "SELECT id, session, kind, args, asked_at, deadline FROM command WHERE taken_at IS NULL AND answered_at IS NULL "
         "AND target = ? AND (? IS NULL OR session = ?) ORDER BY id LIMIT ?",
         (target, session, session, limit),
     ).fetchall()
     taken = []
     for row in rows:
-        if row["deadline"] < now:
+        if row["deadline"] < now or clock.ahead(row["asked_at"], now):  # the clock was set back since: how old it is nobody knows
             answer(conn, id=row["id"], error=DEADLINE, now=now)
             continue
         conn.execute("UPDATE command SET taken_at = ? WHERE id = ?", (now, row["id"]))
@@ -119,7 +119,9 @@ def answer(
 
 def expire(conn: sqlite3.Connection, *, now: float) -> int:
     """Answer what nobody took before its deadline, whether its process runs or not. Returns how many."""
-    rows = conn.execute("SELECT id FROM command WHERE taken_at IS NULL AND answered_at IS NULL AND deadline < ?", (now,)).fetchall()
+    rows = conn.execute(
+        "SELECT id FROM command WHERE taken_at IS NULL AND answered_at IS NULL AND (deadline < ? OR asked_at > ?)", (now, now + clock.STEP)
+    ).fetchall()
     for row in rows:
         answer(conn, id=row["id"], error=DEADLINE, now=now)
     return len(rows)

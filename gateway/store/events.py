@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.store import bulk
+from gateway.store import bulk, clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,7 @@ def append(
     conn: sqlite3.Connection, *, kind: str, session: str | None, message: int | None = None, data: dict[str, Any] | None = None, now: float
 ) -> int:
     """Write one event; `message` is the outbox row's number. Returns its cursor."""
+    clock.stamped(conn, session, now)
     cursor = conn.execute(
         "INSERT INTO event(at, kind, session, message, data) VALUES (?, ?, ?, ?, ?)", (now, kind, session, message, json.dumps(data or {}))
     )
@@ -40,16 +41,18 @@ def append_many(
     conn: sqlite3.Connection, *, kind: str, rows: Iterable[tuple[str, int]], data: dict[str, Any] | None = None, now: float
 ) -> None:
     """The same event for many (session, message row)."""
-    text = json.dumps(data or {})
+    text, rows = json.dumps(data or {}), list(rows)
+    for session in {session for session, _ in rows}:
+        clock.stamped(conn, session, now)
     bulk.insert(conn, "event(at, kind, session, message, data)", [(now, kind, session, message, text) for session, message in rows])
 
 
-def append_range(conn: sqlite3.Connection, *, kind: str, first: int, last: int, now: float) -> None:
-    """The same event for the messages of these outbox rows, in their order."""
+def append_range(conn: sqlite3.Connection, *, kind: str, first: int, last: int) -> None:
+    """The same event for the messages of these fresh outbox rows, in their order, at their acceptance, which has moved the clock."""
     conn.execute(
         "INSERT INTO event(at, kind, session, message, data) "
-        "SELECT ?, ?, session, id, '{}' FROM outbox WHERE id BETWEEN ? AND ? ORDER BY id",
-        (now, kind, first, last),
+        "SELECT accepted, ?, session, id, '{}' FROM outbox WHERE id BETWEEN ? AND ? ORDER BY id",
+        (kind, first, last),
     )
 
 

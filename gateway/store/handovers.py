@@ -29,7 +29,16 @@ def take_back(conn: sqlite3.Connection, *, session: str, new_chat: bool, at: flo
 
 
 def recall(conn: sqlite3.Connection, *, session: str, now: float) -> list[Past]:
-    """Those of the last day. What lies in the future, because the clock was set back, counts as of now: it did happen."""
+    """Those of the last day."""
+    bring_back(conn, session=session, now=now)
+    rows = conn.execute(
+        "SELECT last, count, new_chats FROM handed WHERE session = ? AND minute >= ?", (session, _minute(now - DAY) - 1)
+    ).fetchall()
+    return [Past(max(0.0, now - r["last"]), r["count"], r["new_chats"]) for r in rows]
+
+
+def bring_back(conn: sqlite3.Connection, *, session: str, now: float) -> None:
+    """What was counted in minutes to come, because the clock was ahead, counts as of now: it did happen."""
     future = conn.execute(
         "DELETE FROM handed WHERE session = ? AND minute > ? RETURNING count, new_chats", (session, _minute(now))
     ).fetchall()
@@ -39,10 +48,13 @@ def recall(conn: sqlite3.Connection, *, session: str, now: float) -> list[Past]:
             "SET count = count + excluded.count, new_chats = new_chats + excluded.new_chats, last = excluded.last",
             (session, _minute(now), sum(r["count"] for r in future), sum(r["new_chats"] for r in future), now),
         )
-    rows = conn.execute(
-        "SELECT last, count, new_chats FROM handed WHERE session = ? AND minute >= ?", (session, _minute(now - DAY) - 1)
-    ).fetchall()
-    return [Past(max(0.0, now - r["last"]), r["count"], r["new_chats"]) for r in rows]
+    sent = conn.execute("DELETE FROM sent_minute WHERE session = ? AND minute > ? RETURNING count", (session, _minute(now))).fetchall()
+    if sent:
+        conn.execute(
+            "INSERT INTO sent_minute(session, minute, count) VALUES (?, ?, ?) "
+            "ON CONFLICT(session, minute) DO UPDATE SET count = count + excluded.count",
+            (session, _minute(now), sum(r["count"] for r in sent)),
+        )
 
 
 def prune(conn: sqlite3.Connection, now: float) -> None:

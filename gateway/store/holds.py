@@ -12,7 +12,7 @@ import sqlite3
 from typing import Literal
 
 from gateway.message import State
-from gateway.store import events, lanes, transitions
+from gateway.store import clock, events, lanes, transitions
 from gateway.store.model import Released
 
 Hold = Literal["restored", "other_account"]
@@ -40,13 +40,14 @@ def sort_queue(conn: sqlite3.Connection, *, session: str, limit: int = BATCH, no
     ).fetchall()
     unbound = [r["id"] for r in seen if r["account"] is None]
     conn.execute(f"UPDATE outbox SET account = ? WHERE {_AMONG}", (row["first_account"], json.dumps(unbound)))
+    stamp = clock.now(conn, session, now)
     mine = {r["id"]: (r["account"] or row["first_account"]) == row["account"] for r in seen}
     held = [r for r in seen if r["hold"] is None and not mine[r["id"]]]
     freed = [r for r in seen if r["hold"] == "other_account" and mine[r["id"]]]
     for kind, hold, changed in (("message.held", "other_account", held), ("message.released", None, freed)):
         ids = [r["id"] for r in changed]
         conn.execute(f"UPDATE outbox SET hold = ? WHERE {_AMONG}", (hold, json.dumps(ids)))
-        events.append_many(conn, kind=kind, rows=[(session, id) for id in ids], data={"hold": "other_account"}, now=now)
+        events.append_many(conn, kind=kind, rows=[(session, id) for id in ids], data={"hold": "other_account"}, now=stamp)
     lanes.recompute_many(conn, [(session, r["recipient"]) for r in held + freed])
     done = len(seen) < limit
     to = None if done else json.dumps([seen[-1]["scheduled"], seen[-1]["ord"], seen[-1]["id"]])
@@ -114,7 +115,7 @@ def release(
         kind="message.released",
         rows=[(r["session"], r["id"]) for r in rows],
         data={"hold": hold, "accept_duplicate": accept_duplicate},
-        now=now,
+        now=clock.now(conn, session, now),
     )
     conn.execute(f"UPDATE outbox SET asked = 1 WHERE {_AMONG}", (json.dumps(asked),))
     if hold == "restored":

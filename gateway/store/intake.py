@@ -163,7 +163,7 @@ def _take(conn: sqlite3.Connection, requests: Sequence[Request], sessions: dict[
         assert session is not None
         lanes.appended_many(conn, name, ords)
         transitions.count(conn, name, None, State.QUEUED, session.coming)
-    events.append_range(conn, kind="message.queued", first=first, last=last, now=now)
+    events.append_range(conn, kind="message.queued", first=first, last=last)
     recipients.fail_at_once(conn, [(first + n, recipient) for n, recipient in enumerate(chats) if recipient in nobody], now)
     return ids
 

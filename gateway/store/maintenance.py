@@ -11,7 +11,7 @@ import sqlite3
 
 from gateway.beat import boot_time
 from gateway.message import ACKED, State
-from gateway.store import counters, database, handovers
+from gateway.store import clock, counters, database, handovers
 
 #: Seconds that ended messages, and with them their idempotency keys, are kept at least.
 KEEP_AT_LEAST = 7 * 86_400.0
@@ -31,16 +31,8 @@ def prune(
     Returns how many rows went; call it again soon if that is as many as `limit`.
     """
     gone = _messages(conn, now - max(keep, KEEP_AT_LEAST), limit)
-    gone += _delete(
-        conn, "event", "id IN (SELECT id FROM event WHERE id < (SELECT min(id) + ? FROM event) AND at < ?)", limit, now - keep_events
-    )
-    gone += _delete(
-        conn,
-        "command",
-        "id IN (SELECT id FROM command WHERE id < (SELECT min(id) + ? FROM command) AND asked_at < ?)",
-        limit,
-        now - KEEP_COMMANDS,
-    )
+    gone += _oldest(conn, "event", "at", now, keep_events, limit)
+    gone += _oldest(conn, "command", "asked_at", now, KEEP_COMMANDS, limit)
     _delete(conn, "sent_minute", "minute < ?", int(now // 60) - 60)
     handovers.prune(conn, now)
     return gone
@@ -64,6 +56,28 @@ def _messages(conn: sqlite3.Connection, before: float, limit: int) -> int:
     # a key lives as long as any row of its request
     conn.executemany("DELETE FROM request WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM outbox WHERE request = ?1)", set(requests))
     return len(rows)
+
+
+def _oldest(conn: sqlite3.Connection, table: str, column: str, now: float, keep: float, limit: int) -> int:
+    """Delete the first rows, `limit` at most, up to the last that is older than `keep` seconds: what was written before it is older still.
+
+    So rows with a time to come, written while the clock was ahead, keep none behind them. Returns how many went.
+    """
+    first, last = conn.execute(f"SELECT min(id), max(id) FROM {table}").fetchone()
+    if first is None:
+        return 0
+    behind, found = first + limit, f"SELECT max(id) FROM {table} WHERE id < ? AND {column} < ?"
+    old = conn.execute(found, (behind, now - keep)).fetchone()[0]
+    if old is not None:
+        return _delete(conn, table, "id <= ?", old)
+    steps = range(1, max(1, last - first).bit_length() + 1)  # further and further behind, down to the last row
+    for id_ in (*(min(last, first + limit * 2**step) for step in steps), last):
+        row = conn.execute(f"SELECT {column} FROM {table} WHERE id >= ? ORDER BY id LIMIT 1", (id_,)).fetchone()
+        if row[0] < now - keep:
+            return _delete(conn, table, "id < ?", behind)
+    # nothing older lies behind: their time to come counts as now
+    conn.execute(f"UPDATE {table} SET {column} = ? WHERE id < ? AND {column} > ?", (now, behind, now + clock.STEP))
+    return 0
 
 
 def _delete(conn: sqlite3.Connection, table: str, where: str, *arguments: object) -> int:

@@ -27,11 +27,12 @@ from gateway.store.model import (
 from gateway.store.queue import Cleared, cancel, clamp_backoff, clear, expire, requeue, would_clear
 from gateway.store.reading import get, list_, next_due, queue_status, unacked, waits
 from gateway.store.reconciling import deaths, reconciled, settled, to_reconcile
+from gateway.store.timekeeping import set_right
 
 __all__ = [
     "Accepted", "AttemptView", "Claim", "Cleared", "Conflict", "Draft", "Fenced", "IdempotencyConflict", "MessageView", "NotFound",
     "Overdue", "Page", "Pending", "QueueLimit", "QueueStatus", "Released", "Transition", "Unacked", "Waits",
     "accept", "acked", "cancel", "claim", "clamp_backoff", "clear", "deaths", "expire", "get", "hold_restored", "list_", "nacked",
     "next_due", "older_epochs", "overdue", "placed", "queue_status", "recall", "reconciled", "release", "repeated", "requeue", "sent_not",
-    "settled", "sort_queue", "spared", "to_reconcile", "unacked", "waits", "would_clear", "would_release",
+    "set_right", "settled", "sort_queue", "spared", "to_reconcile", "unacked", "waits", "would_clear", "would_release",
 ]  # fmt: skip

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gateway.message import DEAD, State
-from gateway.store import lanes, transitions
+from gateway.store import clock, lanes, transitions
 from gateway.store.errors import Conflict, NotFound
 from gateway.store.transitions import Row
 
@@ -63,7 +63,7 @@ def cancel(conn: sqlite3.Connection, *, id: str, now: float) -> None:
         raise Conflict("outcome_unknown", "The message was handed over and may have been sent: it cannot be cancelled.")
     if state is not State.QUEUED:
         raise Conflict("message_state", f"The message is {state.word}: only queued ones can be cancelled.")
-    transitions.move(conn, row, State.CANCELLED, now=now, values=_let_go(row["hold"]))
+    transitions.move(conn, row, State.CANCELLED, now=clock.now(conn, row["session"], now), values=_let_go(row["hold"]))
     lanes.recompute(conn, row["session"], row["recipient"])
 
 
@@ -99,7 +99,8 @@ def clear(
     seen = conn.execute(query, {**found, "now": now, "limit": limit}).fetchall()
     rows = [row for row in seen if row["asked"] and not row["uncertain"]]
     for hold in {row["hold"] for row in rows}:
-        transitions.move_many(conn, [r for r in rows if r["hold"] == hold], State.CANCELLED, now=now, values=_let_go(hold))
+        stamp = clock.now(conn, after[0], now)
+        transitions.move_many(conn, [r for r in rows if r["hold"] == hold], State.CANCELLED, now=stamp, values=_let_go(hold))
     lanes.recompute_many(conn, [(r["session"], r["recipient"]) for r in rows])
     unknown = sum(1 for row in seen if row["asked"] and row["uncertain"])
     return Cleared(len(rows), unknown, _next(conn, after[0], seen, limit, session))
@@ -143,19 +144,16 @@ def requeue(conn: sqlite3.Connection, *, id: str, accept_duplicate: bool = False
         raise Conflict("message_state", f"The message is {state.word}: only failed, cancelled and expired ones can be requeued.")
     if row["uncertain"] and not accept_duplicate:
         raise Conflict("outcome_unknown", "The message may have been sent already. Say accept_duplicate to send it all the same.")
-    session = conn.execute(
-        "UPDATE session SET last_accepted = max(last_accepted, ?) WHERE name = ? "
-        "RETURNING last_accepted, ifnull(account, last_account) AS account",
-        (now, row["session"]),
-    ).fetchone()
+    stamp = clock.now(conn, row["session"], now)
+    session = conn.execute("SELECT ifnull(account, last_account) AS account FROM session WHERE name = ?", (row["session"],)).fetchone()
     send_at = row["send_at"] or 0.0
-    ord_, account = max(session["last_accepted"], send_at), row["account"] or session["account"]
+    ord_, account = max(stamp, send_at), row["account"] or session["account"]
     values = {
         "ord": ord_, "due": max(now, send_at), "scheduled": int(send_at > now), "expires_at": ord_ + row["ttl"] if row["ttl"] else None,
         "attempts": 0, "timeouts": 0, "timeout_generations": "[]", "reason": None, "error": None, "resend": row["uncertain"],
         "account": account, "hold": "other_account" if account != session["account"] else None,
     }  # fmt: skip
-    transitions.move(conn, row, State.QUEUED, now=now, values=values, data={"requeued": True, "accept_duplicate": accept_duplicate})
+    transitions.move(conn, row, State.QUEUED, now=stamp, values=values, data={"requeued": True, "accept_duplicate": accept_duplicate})
     lanes.recompute(conn, row["session"], row["recipient"])
 
 
@@ -169,7 +167,9 @@ def expire(conn: sqlite3.Connection, *, now: float, limit: int = 500) -> int:
         "AND NOT uncertain AND hold IS NOT 'restored' ORDER BY expires_at LIMIT ?",
         (now, limit),
     ).fetchall()
-    transitions.move_many(conn, rows, State.EXPIRED, now=now, values={"hold": None})
+    for session in {row["session"] for row in rows}:
+        stamp, mine = clock.now(conn, session, now), [row for row in rows if row["session"] == session]
+        transitions.move_many(conn, mine, State.EXPIRED, now=stamp, values={"hold": None})
     lanes.recompute_many(conn, [(r["session"], r["recipient"]) for r in rows])
     return len(rows)
 

@@ -219,7 +219,8 @@ def _oldest(conn: sqlite3.Connection, session: str, now: float) -> float | None:
         conn.execute("SELECT min(ord) FROM outbox WHERE session = ? AND state = 0 AND scheduled = ?", (session, scheduled)).fetchone()[0]
         for scheduled in (0, 1)
     ]
-    ages = [now - ord_ for ord_ in found if ord_ is not None and ord_ <= now]
+    # accepted is never to come, only `send_at` is
+    ages = [max(0.0, now - ord_) for scheduled, ord_ in enumerate(found) if ord_ is not None and (ord_ <= now or not scheduled)]
     return max(ages, default=None)
 
 

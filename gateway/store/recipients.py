@@ -183,9 +183,9 @@ def absent(conn: sqlite3.Connection, fence: Fence, *, recipient: int, known: Kno
     Returns how many messages that were. The verdict is believed for BELIEVED seconds: what is accepted meanwhile fails at once,
     later work for the recipient is a reason to look it up again. Raises Fenced.
     """
-    sessions.check(conn, fence)
+    stamp = sessions.check(conn, fence, now)
     conn.execute("UPDATE recipient SET state = ?, ask_at = ?, resolved_at = ? WHERE id = ?", (int(known), now, now, recipient))
-    return _fail_all(conn, fence, recipient, ABSENT[known], now)
+    return _fail_all(conn, fence, recipient, ABSENT[known], stamp)
 
 
 def unanswered(conn: sqlite3.Connection, fence: Fence, *, recipient: int, again_at: float, now: float) -> int:
@@ -193,9 +193,9 @@ def unanswered(conn: sqlite3.Connection, fence: Fence, *, recipient: int, again_
 
     Returns how many messages that were; what is accepted later is looked up at `again_at` at the earliest. Raises Fenced.
     """
-    sessions.check(conn, fence)
+    stamp = sessions.check(conn, fence, now)
     conn.execute("UPDATE recipient SET ask_at = ? WHERE id = ? AND state <> 1", (again_at, recipient))
-    return _fail_all(conn, fence, recipient, _UNANSWERED, now)
+    return _fail_all(conn, fence, recipient, _UNANSWERED, stamp)
 
 
 def _fail_all(conn: sqlite3.Connection, fence: Fence, recipient: int, why: tuple[Reason, str], now: float) -> int:

@@ -111,7 +111,7 @@ def reconciled(
     `max_attempts`. `lost`: failed(outcome_unknown). Either leaves a held row held. Returns False,
     having changed nothing, if the row is not where it was any more. Raises Fenced.
     """
-    sessions.check(conn, fence)
+    now = sessions.check(conn, fence, now)
     row = claims.mine(conn, fence, rowid, attempt)
     if row is None:
         return verdict != "waiting" and _stays_held(conn, fence, rowid, attempt, now)

@@ -7,7 +7,7 @@ import sqlite3
 from dataclasses import dataclass
 from typing import Literal
 
-from gateway.store import counters, events
+from gateway.store import clock, counters, events
 from gateway.store.errors import AlreadyRunning
 
 Status = Literal["running", "succeeded", "failed", "interrupted"]
@@ -42,6 +42,7 @@ def open_(conn: sqlite3.Connection, *, session: str, cause: str, strategy: str |
     open_one = running(conn, session)
     if open_one is not None:
         raise AlreadyRunning(open_one.id)
+    now = clock.now(conn, session, now)
     cursor = conn.execute(
         "INSERT INTO recovery(session, cause, strategy, by, started_at) VALUES (?, ?, ?, ?, ?)", (session, cause, strategy, by, now)
     )
@@ -59,19 +60,22 @@ def rung(conn: sqlite3.Connection, *, id: int, rung: str, now: float) -> bool:
     )
     if cursor.rowcount == 1:
         row = conn.execute("SELECT session FROM recovery WHERE id = ?", (id,)).fetchone()
-        events.append(conn, kind="recovery.rung", session=row["session"], data={"recovery": id, "rung": rung}, now=now)
+        stamp = clock.now(conn, row["session"], now)
+        events.append(conn, kind="recovery.rung", session=row["session"], data={"recovery": id, "rung": rung}, now=stamp)
     return cursor.rowcount == 1
 
 
 def close(conn: sqlite3.Connection, *, id: int, status: Status, detail: str | None, now: float) -> bool:
     """End a recovery, once. Returns False if it was over before."""
+    found = get(conn, id)
+    if found is None:
+        return False
+    now = clock.now(conn, found.session, now)
     cursor = conn.execute(
         "UPDATE recovery SET status = ?, detail = ?, ended_at = ? WHERE id = ? AND status = 'running'", (status, detail, now, id)
     )
     if cursor.rowcount != 1:
         return False
-    found = get(conn, id)
-    assert found is not None
     last = found.rungs[-1].name if found.rungs else "none"
     labels = {"session": found.session, "cause": found.cause, "rung": last, "result": status}
     counters.bump(conn, "recoveries_total", labels)

@@ -13,7 +13,7 @@ import structlog
 
 from gateway.pauses import doubling
 from gateway.session import State, allowed
-from gateway.store import counters, events, holds
+from gateway.store import clock, counters, events, holds
 from gateway.store.errors import Fenced as Fenced
 from gateway.store.errors import NotFound
 
@@ -53,7 +53,7 @@ class SessionRow:
     generation: str | None
     restricted_until: float | None
     restricted_everything: bool
-    last_accepted: float
+    last_accepted: float  #: the last stamp written for it, of whatever kind (clock.py); at first only acceptance moved it
     last_sent_at: float | None
     last_health_at: float | None
     healthy: bool | None
@@ -68,6 +68,11 @@ class SessionRow:
         """Whether the queue is sorted for the account that is linked: only then may anything be claimed."""
         return self.account is not None and self.account == self.queue_sorted_for
 
+    def ahead(self, now: float) -> bool:
+        """Whether a stamp of the session lies in the future: the clock was ahead, and is right again."""
+        stamps = (self.last_accepted, self.state_since, self.last_sent_at, self.last_health_at)
+        return any(clock.ahead(at, now) for at in stamps) or (self.restricted_until or 0.0) > now + RESTRICTION_MOST + clock.STEP
+
 
 def ensure(conn: sqlite3.Connection, *, name: str, now: float) -> bool:
     """Create the session if there is none of that name. Returns whether it is new."""
@@ -78,16 +83,18 @@ def ensure(conn: sqlite3.Connection, *, name: str, now: float) -> bool:
 def attach_host(conn: sqlite3.Connection, *, name: str, now: float) -> Fence:
     """A host starts, under its slot's flock: raise the epoch, so that its predecessors can change nothing any more."""
     ensure(conn, name=name, now=now)
+    now = clock.now(conn, name, now)
     row = conn.execute("UPDATE session SET epoch = epoch + 1 WHERE name = ? RETURNING epoch", (name,)).fetchone()
     events.append(conn, kind="session.host", session=name, data={"epoch": row["epoch"]}, now=now)
     return Fence(name, row["epoch"])
 
 
-def check(conn: sqlite3.Connection, fence: Fence) -> None:
-    """First line of every write of a host. Raises Fenced."""
-    row = conn.execute("SELECT epoch FROM session WHERE name = ?", (fence.session,)).fetchone()
+def check(conn: sqlite3.Connection, fence: Fence, now: float = 0.0) -> float:
+    """First line of every write of a host. Returns the stamp for what happens now, by the wall clock (clock.py). Raises Fenced."""
+    row = conn.execute("SELECT epoch, max(last_accepted, ?) FROM session WHERE name = ?", (now, fence.session)).fetchone()
     if row is None or row[0] != fence.epoch:
         raise Fenced(f"epoch {fence.epoch} of session {fence.session} is over: {row[0] if row else 'the session is gone'}")
+    return float(row[1])
 
 
 def get(conn: sqlite3.Connection, name: str) -> SessionRow | None:
@@ -106,13 +113,12 @@ def set_state(conn: sqlite3.Connection, fence: Fence, *, state: State, now: floa
 
     What may not follow is counted and logged. Raises Fenced.
     """
-    check(conn, fence)
-    return _move(conn, fence.session, state, now, detail)
+    return _move(conn, fence.session, state, check(conn, fence, now), detail)
 
 
 def force_state(conn: sqlite3.Connection, *, name: str, state: State, now: float, detail: str | None = None) -> bool:
     """The same for the watchdog, which holds no fence: recovering, quarantined, stopped."""
-    return _move(conn, name, state, now, detail)
+    return _move(conn, name, state, clock.now(conn, name, now), detail)
 
 
 def _move(conn: sqlite3.Connection, name: str, state: State, now: float, detail: str | None) -> bool:
@@ -152,7 +158,7 @@ def linked(
     Rows accepted before any login become its own; those of another account are held (`other_account`), its own held ones
     go free: `limit` rows here. Returns whether that were all; `holds.sort_queue` goes on with the others.
     """
-    check(conn, fence)
+    now = check(conn, fence, now)
     before = get(conn, fence.session)
     assert before is not None
     conn.execute(
@@ -180,7 +186,7 @@ def unlinked(conn: sqlite3.Connection, fence: Fence, *, now: float) -> None:
         "UPDATE session SET account = NULL, account_lid = NULL, device = NULL WHERE name = ? AND account IS NOT NULL", (fence.session,)
     )
     if cursor.rowcount:
-        events.append(conn, kind="session.unlinked", session=fence.session, now=now)
+        events.append(conn, kind="session.unlinked", session=fence.session, now=clock.now(conn, fence.session, now))
 
 
 def pause(conn: sqlite3.Connection, name: str, now: float) -> None:
@@ -201,7 +207,7 @@ def set_desired(conn: sqlite3.Connection, name: str, desired: Literal["started",
 def _set(conn: sqlite3.Connection, name: str, column: Literal["paused", "desired"], value: object, kind: str, now: float) -> None:
     cursor = conn.execute(f"UPDATE session SET {column} = ? WHERE name = ? AND {column} <> ?", (value, name, value))
     if cursor.rowcount:
-        events.append(conn, kind=kind, session=name, now=now)
+        events.append(conn, kind=kind, session=name, now=clock.now(conn, name, now))
     elif get(conn, name) is None:
         raise NotFound(f"there is no session {name}")
 
@@ -212,7 +218,7 @@ def restrict(conn: sqlite3.Connection, fence: Fence, *, until: float | None, eve
     `until` None: WhatsApp did not say; a minute is assumed, and twice as long each time that one message then finds it
     still on. `claims.sent_not` and `claims.nacked` call it by themselves. Raises Fenced.
     """
-    check(conn, fence)
+    stamp = check(conn, fence, now)
     row = get(conn, fence.session)
     assert row is not None
     # what was under way together is refused together, and counts once
@@ -226,7 +232,12 @@ def restrict(conn: sqlite3.Connection, fence: Fence, *, until: float | None, eve
         (until, int(again), now, int(everything), int(everything), fence.session),
     )
     counters.bump(conn, "restrictions_total", {"session": fence.session})
-    events.append(conn, kind="session.restricted", session=fence.session, data={"until": until, "everything": everything}, now=now)
+    events.append(conn, kind="session.restricted", session=fence.session, data={"until": until, "everything": everything}, now=stamp)
+
+
+def longest_guess(row: SessionRow) -> float:
+    """Seconds for which a restriction lasts at most where WhatsApp did not say, by how often in a row it was found."""
+    return doubling(max(1, row.restrictions), first=RESTRICTION_GUESS, largest=RESTRICTION_MOST)
 
 
 def restricted_no_more(conn: sqlite3.Connection, *, session: str, now: float) -> None:
@@ -256,6 +267,7 @@ def record_health(conn: sqlite3.Connection, *, session: str, healthy: bool, comp
     before = get(conn, session)
     if before is None:
         raise NotFound(f"there is no session {session}")
+    now = max(now, before.last_accepted)
     conn.execute(
         "UPDATE session SET healthy = ?, complaints = ?, last_health_at = ? WHERE name = ?",
         (int(healthy), json.dumps(complaints), now, session),

@@ -74,12 +74,15 @@ async def test_unlinked_by_the_phone_the_queue_waits_and_goes_out_when_linked_ag
     id = await rig.accept("4915550001", "while unlinked")
     # and as if another number had been linked last: its messages, more than one batch of them, are held while others are accepted
     others = ", ".join(f"{column} = '4911@c.us'" for column in ("last_account", "first_account", "queue_sorted_for"))
+    # and as if the clock had been an hour ahead when WhatsApp acked last
+    others += f", last_sent_at = {time.time() + 3600}, last_accepted = {time.time() + 3601}"
     await rig.writer.run(lambda conn: conn.execute(f"UPDATE session SET {others}").rowcount)
     await rig.accept_many([("4915550001", f"another number's {n}") for n in range(1000)])
     await rig.control("scan")
     await rig.sent(id)
     assert (await rig.queue_status()).held == {"other_account": 1000}
-    assert len(await rig.truth()) == 1 and (await rig.session()).sorted
+    row = await rig.session()
+    assert len(await rig.truth()) == 1 and row.sorted and not row.ahead(time.time())
     after = await rig.session()
     assert after.incarnation != before.incarnation
     kinds = await rig.reader.run(lambda conn: [r[0] for r in conn.execute("SELECT kind FROM event WHERE kind LIKE 'session.%'")])

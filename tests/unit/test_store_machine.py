@@ -217,7 +217,9 @@ class Outbox(RuleBasedStateMachine):
         rig = self.rig
         rig.now += seconds
         self.generation += new_document
-        rig.do(outbox.clamp_backoff, "default", rig.now, 300.0)
+        below = rig.do(outbox.set_right, "default", now=rig.now, limit=3)
+        while below is not None and new_document:  # else it is cut off in the middle
+            below = rig.do(outbox.set_right, "default", now=rig.now, limit=3, below=below)
         rig.do(outbox.expire, now=rig.now)
         rig.do(outbox.overdue, rig.fence, now=rig.now, send_timeout=TIMEOUT, generation=f"g{self.generation}", synced_at=rig.now - 200)
 
