@@ -14,6 +14,7 @@ from typing import Literal
 from gateway.message import State
 from gateway.store import clock, events, lanes, transitions
 from gateway.store.model import Released
+from gateway.store.queue import queued_after
 
 Hold = Literal["restored", "other_account"]
 #: Rows that one transaction of `release` or `sort_queue` changes: 300,000 in one kept others from the lock for 22 s.
@@ -33,11 +34,8 @@ def sort_queue(conn: sqlite3.Connection, *, session: str, limit: int = BATCH, no
     ).fetchone()
     if row is None or row["account"] is None or row["account"] == row["queue_sorted_for"]:
         return True
-    seen = conn.execute(
-        "SELECT id, recipient, scheduled, ord, hold, account FROM outbox INDEXED BY outbox_queued "
-        "WHERE session = ? AND state = 0 AND (scheduled, ord, id) > (?, ?, ?) ORDER BY scheduled, ord, id LIMIT ?",
-        (session, *json.loads(row["queue_sorted_to"] or "[-1, 0.0, 0]"), limit),
-    ).fetchall()
+    place = (session, *json.loads(row["queue_sorted_to"] or "[-1, 0.0, 0]"))
+    seen = queued_after(conn, "id, recipient, scheduled, ord, hold, account", place, limit)
     unbound = [r["id"] for r in seen if r["account"] is None]
     conn.execute(f"UPDATE outbox SET account = ? WHERE {_AMONG}", (row["first_account"], json.dumps(unbound)))
     stamp = clock.now(conn, session, now)

@@ -5,6 +5,7 @@ Counted are SQLite's own steps, which no other load on the machine changes.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -79,6 +80,31 @@ def retention(rig: Rig) -> Callable[[sqlite3.Connection], Any]:
     return lambda conn: maintenance.prune(conn, now=rig.now + 50 * 86_400)
 
 
+def half(rig: Rig) -> tuple[str, int, float, int]:
+    """A place in the middle of the queue; all of it has the same `ord`."""
+    row = rig.conn.execute("SELECT scheduled, ord, max(id) / 2 FROM outbox WHERE state = 0").fetchone()
+    return "default", *row
+
+
+def clearing(rig: Rig) -> Callable[[sqlite3.Connection], Any]:
+    after = half(rig)
+    return lambda conn: outbox.clear(conn, session="default", after=after, limit=20, now=rig.now)
+
+
+def linking(rig: Rig) -> Callable[[sqlite3.Connection], Any]:
+    to = json.dumps(half(rig)[1:])
+    rig.conn.execute("UPDATE session SET account = '4911@c.us', queue_sorted_for = NULL, queue_sorted_to = ?", (to,))
+    return lambda conn: outbox.sort_queue(conn, session="default", limit=20, now=rig.now)
+
+
+def releasing(rig: Rig) -> Callable[[sqlite3.Connection], Any]:
+    return lambda conn: outbox.release(conn, hold="restored", accept_duplicate=True, limit=20, now=rig.now)
+
+
+def minute(rig: Rig) -> Callable[[sqlite3.Connection], Any]:
+    return lambda conn: outbox.set_right(conn, "default", now=rig.now)
+
+
 NOW = 1_000_000.0
 CASES: dict[str, tuple[Callable[[Rig], Any], dict[str, Any]]] = {
     "a host's look, much was cleared": (look, {"state": 21, "state_since": NOW + 50}),
@@ -89,6 +115,10 @@ CASES: dict[str, tuple[Callable[[Rig], Any], dict[str, Any]]] = {
     "an attach, much failed": (attach, {"state": 20, "state_since": NOW + 50, "reason": "rejected"}),
     "expiry, much that is restored has outlived its ttl": (expiry, {"hold": "restored", "expires_at": NOW + 1}),
     "expiry, much of unknown outcome has outlived its ttl": (expiry, {"uncertain": 1, "expires_at": NOW + 1}),
+    "a batch of clearing the queue": (clearing, {}),
+    "a batch of linking another number": (linking, {}),
+    "a batch of a release": (releasing, {"hold": "restored"}),
+    "looking each minute for what lies in the future": (minute, {"state": 21, "state_since": NOW + 50}),
     "retention, many dead letters are old": (retention, {"state": 20, "state_since": NOW + 2, "reason": "rejected"}),
 }
 
