@@ -18,6 +18,7 @@ import structlog
 
 from gateway import slot as slots
 from gateway.beat import boot_time, to_tick
+from gateway.browser import profile_check
 from gateway.browser.bridge import Bridge, Refused, Report
 from gateway.browser.endpoint import NotYet, find_endpoint
 from gateway.browser.interruptions import Interruptions
@@ -76,6 +77,8 @@ class Attendant:
             self._say(str(error))
             return None
         s.chromium_pid, s.chromium_ended = endpoint.launch.pid, False
+        with contextlib.suppress(OSError):
+            profile_check.came_up(self._settings.slot(s.session))
         self._say("")
         log.info("Connected to Chromium", session=s.session, chromium=endpoint.launch.pid)
         return page

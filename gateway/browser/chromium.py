@@ -20,7 +20,7 @@ import structlog
 
 from gateway import process
 from gateway.beat import boot_id
-from gateway.browser import forwarder, incarnation, policies, preferences, torn
+from gateway.browser import forwarder, incarnation, policies, preferences, profile_check, torn
 from gateway.browser.flags import arguments
 from gateway.browser.hosts import allowed_domains
 from gateway.browser.walls import missing_walls
@@ -82,18 +82,20 @@ def prepare(settings: Settings, session: str, executable: Path) -> tuple[list[st
     judge_lock(profile)
     if forbidden := policies.fatal(policies.read(policies.directory_of(executable))):
         raise Refused(forbidden)
-    if mended := torn.mend(profile):  # nobody works on it now
-        files = [str(path.relative_to(profile)) for path in mended]
-        log.warning("What the last Chromium had half written was cut off: the next one but one would have deleted it all", files=files)
+    _mend(profile)
     preferences.quieten(profile)
     environ = {k: v for k, v in os.environ.items() if not k.startswith("GATEWAY_")}  # no key of ours in a browser's environment
     environ[MARK] = mark(data, session)
     if os.geteuid() != 0 and "--no-sandbox" not in settings.chromium_flags and (missing := missing_walls(executable, environ)):
         raise Refused(missing)
-    (profile / "DevToolsActivePort").unlink(missing_ok=True)
+    failed = profile_check.failed_starts(slot, predecessor)
+    profile_check.remove(profile / "DevToolsActivePort")
     tmp = _temporary(slot, predecessor)
     _lead_own_group()
     started = _forwarder(settings)
+    port = started.port if started else None
+    if failed >= profile_check.STARTS:
+        _check_profile(settings, slot, executable, number, {**environ, "TMPDIR": str(tmp)}, port)
     # recorded before the incarnation's mark goes: mark_clean() sees a launcher that lives and refuses
     _record(settings, session, executable, number, tmp, forwarder=started.pid if started else 0)
     incarnation.prepare(slot)
@@ -103,7 +105,7 @@ def prepare(settings: Settings, session: str, executable: Path) -> tuple[list[st
             " Run the gateway as another user in production",
             session=session,
         )
-    flags = arguments(settings, profile, number, started.port if started else None)
+    flags = arguments(settings, profile, number, port)
     return [str(executable), *flags], {**environ, "TMPDIR": str(tmp)}
 
 
@@ -115,6 +117,27 @@ def _forwarder(settings: Settings) -> forwarder.Started | None:
         return forwarder.start(settings.upstream, allowed_domains(settings))
     except OSError as error:
         raise Refused(f"the forwarder to GATEWAY_PROXY cannot be started: {error}") from None
+
+
+def _check_profile(settings: Settings, slot: Path, executable: Path, number: str, environ: dict[str, str], port: int | None) -> None:
+    """Chromium did not come up several times: move its profile aside if that is proven to be why. `port`: the forwarder's."""
+
+    def command(profile: Path) -> list[str]:
+        preferences.quieten(profile)
+        return [str(executable), *arguments(settings, profile, number, port)]
+
+    _record(settings, slot.name, executable, number, refused=profile_check.TRYING)
+    profile_check.replace_if_unusable(slot, command, environ)
+    sweep(settings.data.resolve(), slot.name, executable)
+    _mend(slot / "profile")
+    preferences.quieten(slot / "profile")
+
+
+def _mend(profile: Path) -> None:
+    """Cut off what the last Chromium had half written. Nobody works on the profile."""
+    if mended := torn.mend(profile):
+        files = [str(path.relative_to(profile)) for path in mended]
+        log.warning("What the last Chromium had half written was cut off: the next one but one would have deleted it all", files=files)
 
 
 def _linger() -> None:
@@ -181,7 +204,7 @@ def judge_lock(profile: Path) -> None:
             " end that one, as two on one profile corrupt it"
         )
     for name in ("SingletonLock", "SingletonSocket", "SingletonCookie"):
-        (profile / name).unlink(missing_ok=True)
+        profile_check.remove(profile / name)
 
 
 def profile_owner(profile: Path) -> int | None:

@@ -6,6 +6,7 @@ import hashlib
 import os
 from pathlib import Path
 
+from gateway.browser import profile_check
 from gateway.browser.chromium import Refused, judge_version, profile_owner
 from gateway.browser.walls import missing_walls
 from gateway.doctor.finding import Finding, fail, ok, split, warn
@@ -25,7 +26,7 @@ def chromium(settings: Settings) -> Finding:
 
 
 def profiles(settings: Settings) -> Finding:
-    """No profile was written by a newer Chromium, and none is in use by a Chromium that is not the gateway's."""
+    """No profile was written by a newer Chromium, none is in use by a Chromium that is not the gateway's, none was moved aside."""
     try:
         ours = version(find_chromium(settings.chromium))
     except Unusable:
@@ -39,6 +40,11 @@ def profiles(settings: Settings) -> Finding:
         owner = profile_owner(profile)
         if owner is not None and owner not in chromium_processes(settings.data, profile.parent.name):
             return fail(f"the profile {profile} is in use by pid {owner}, a Chromium that the gateway did not start", f"end pid {owner}")
+    if kept := [path for profile in slots for path in profile_check.aside(profile.parent)]:
+        return warn(
+            f"Chromium did not start with {', '.join(map(str, kept))}, which was moved aside for a new profile",
+            "link the phone anew (`gateway qr`), then remove what was moved aside; docs/operating.md says how to put it back",
+        )
     return ok(f"{len(slots)} profiles, none from a newer Chromium, none in foreign use")
 
 

@@ -17,7 +17,9 @@ import pytest
 from launcher_rig import CHROMIUM, START, Rig, end, until
 
 from gateway import slot as slots
-from gateway.browser import incarnation
+from gateway.browser import incarnation, profile_check
+from gateway.doctor.browser import profiles
+from gateway.doctor.finding import Level
 
 
 @pytest.fixture
@@ -189,3 +191,34 @@ def test_a_clean_end_is_marked_and_keeps_the_incarnation(rig: Rig) -> None:
     end(rig.up())
     assert incarnation.current(slot) == marker
     assert "clean" not in json.loads((slot / incarnation.NAME).read_text())
+
+
+def test_a_profile_with_which_chromium_never_starts_is_moved_aside(rig: Rig) -> None:
+    rig.profile.mkdir(parents=True)
+    with (rig.profile / "Local State").open("wb") as file:
+        file.truncate(3 << 30)  # zeros, more than Chromium can read into memory: it crashes
+    (rig.profile / "kept").write_text("as it was")
+    for _ in range(profile_check.STARTS):
+        assert rig.launch().wait(30) == -signal.SIGTRAP
+    marker = incarnation.current(rig.settings.slot("default"))
+    started = rig.up()
+    (kept,) = profile_check.aside(rig.settings.slot("default"))
+    assert (kept / "kept").read_text() == "as it was"
+    assert (rig.profile / "Local State").stat().st_size < 1 << 20
+    assert incarnation.current(rig.settings.slot("default")) != marker
+    assert f"{kept}" in rig.log.read_text()
+    assert profiles(rig.settings).level is Level.WARN
+    end(started)
+
+
+def test_a_good_profile_stays_however_often_its_chromium_was_killed_at_its_start(rig: Rig) -> None:
+    end(rig.up())
+    (rig.profile / "kept").write_text("a login")
+    for _ in range(profile_check.STARTS):  # before a host has met its page, as by the watchdog or an operator
+        started = rig.launch()
+        until(lambda pid=started.pid: slots.executable_of(pid) == CHROMIUM)
+        end(started)
+    end(rig.up())
+    assert "its profile is tried against an empty one" in rig.log.read_text()
+    assert (rig.profile / "kept").read_text() == "a login"
+    assert profile_check.aside(rig.settings.slot("default")) == []
