@@ -9,6 +9,7 @@ import looking_up
 import recovering
 import resting
 import sending
+import starting
 from gateway_rig import Gateway
 from report import Row
 from scale import Scale
@@ -22,3 +23,4 @@ def measure(scale: Scale) -> Iterator[Row]:
         yield from looking_up.measure(scale, gateway)
         yield from sending.measure(scale, gateway)
         yield from recovering.measure(scale, gateway)
+        yield from starting.measure(scale, gateway)

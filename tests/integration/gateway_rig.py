@@ -81,8 +81,12 @@ class Gateway:
 
     def start(self) -> None:
         """`gateway up`; returns when the API answers."""
-        self.process = self._spawn("up")
+        self.launch()
         until("the API answers", lambda: self.api.get("/readyz"))
+
+    def launch(self) -> None:
+        """`gateway up`; returns at once."""
+        self.process = self._spawn("up")
 
     def stop(self) -> None:
         self._end(self.process)

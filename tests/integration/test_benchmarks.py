@@ -13,7 +13,7 @@ WANTED = [
     "64 connections", "256 connections", "Idempotency-Key", "syncs of 10 ms", "waiting in one chat", "waiting in as many chats", "future",
     "finished", "linking another number", "cleared since the last ack", "messages held", "an attach asks for", "dead letters",
     "/metrics", "at rest", "memory of our", "memory of Chromium", "handed over", "pacing 0", "Chromium killed", "host killed",
-    "slow look-ups",
+    "slow look-ups", "first message at the server",
 ]  # fmt: skip
 
 
