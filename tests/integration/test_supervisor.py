@@ -116,8 +116,8 @@ async def test_an_exit_is_noticed_and_the_restart_hurried(supervisor: Supervisor
     """supervisord alone takes one to two seconds; with a pidfd and a poke the successor is there within some 10 ms."""
     program = await supervisor.program("sleeper")
     assert program.pid is not None
-    ended: asyncio.Queue[tuple[str, int]] = asyncio.Queue()
-    exits = Exits(lambda name, pid: ended.put_nowait((name, pid)))
+    ended: asyncio.Queue[tuple[str, int | None]] = asyncio.Queue()
+    exits = Exits(lambda of: ended.put_nowait((of.name, of.pid)))
     exits.follow([program])
     killed_at = time.monotonic()
     os.killpg(program.pid, signal.SIGKILL)
