@@ -19,6 +19,7 @@ from gateway.settings import Settings
 DEADLINE, LOOK_UP = 8.0, 4.0
 #: A flag by which Chromium asks loopback through a proxy, too.
 LOOPBACK_TOO = "<-loopback>"
+_DOWN = "nothing to do if WhatsApp is down, else "
 _NO_ROUTE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL, errno.EPERM, errno.EACCES)
 
 
@@ -164,10 +165,10 @@ def trouble(server: Server, cause: str) -> Trouble:
     """The sentence for a cause on the way to the server itself."""
     said, todo = {
         "dns": (f"the name {server.host} cannot be resolved", "see to this machine's DNS (/etc/resolv.conf)"),
-        "refused": (f"{server} refuses the connection", "see whether a firewall forbids it"),
+        "refused": (f"{server} refuses the connection", f"{_DOWN}see whether a firewall forbids it"),
         "no_route": (f"there is no route to {server}", "see to this machine's network, and whether a firewall forbids it"),
-        "timeout": (f"{server} does not answer", "see whether a firewall swallows what is sent there"),
-        "closed": (f"{server} closes the connection without an answer", "see whether a firewall cuts it"),
+        "timeout": (f"{server} does not answer", f"{_DOWN}see whether a firewall swallows what is sent there"),
+        "closed": (f"{server} closes the connection without an answer", f"{_DOWN}see whether a firewall cuts it"),
         "tls": (f"{server} is reached, but does not speak TLS", "see what stands in its place: a firewall's or a provider's page perhaps"),
         "certificate": (
             f"the certificate that {server} shows is not trusted",
