@@ -44,16 +44,18 @@ class Lookout:
         """For ever. Raises Fenced."""
         while True:
             await self._set_right()
-            await self._look()
+            if await self._look():
+                self._right_at = -CLAMP
+                await self._set_right()
             await asyncio.sleep(to_tick(LOOK))
 
-    async def _look(self) -> None:
+    async def _look(self) -> bool:
+        """Wake whoever has work. Returns whether a stamp lies in the future, which is to be brought back at once."""
         now, new_chats = time.time(), self._standing.pacer.new_chats(boot_time())
         seen = await self._records.read(lambda conn: chores.look(conn, self._records.fence, now=now, new_chats=new_chats))
         self._wake(seen, now)
-        if seen.session.ahead(now):
-            self._right_at = -CLAMP  # at the next look, before anything else
         await self._overdue(seen.unacked, now)
+        return now >= clock.PLAUSIBLE and seen.session.ahead(now)
 
     def _wake(self, seen: Chores, now: float) -> None:
         """Of each task, whether the store has work for it; the task itself sees whether the page is fit for it."""
