@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
+from collections.abc import Callable
 
 import structlog
 
@@ -33,6 +34,8 @@ PATIENCE = 35.0
 CONTROL_PATIENCE = 15.0
 #: Seconds that a caller of GET /api/contacts waits, and such calls that are asked for at once.
 CONTACT_PATIENCE, CONTACTS = 14.0, 8
+#: Seconds between two batches of dead letters, so that others can write.
+BATCH_PAUSE = 0.002
 
 
 class Resolver:
@@ -106,9 +109,7 @@ class Resolver:
         if verdict is Known.RESOLVED:
             await self._records.surely(lambda conn: self._write(conn, one.recipient, answer))
         elif isinstance(verdict, Known):
-            absent = await self._records.surely(
-                lambda conn: recipients.absent(conn, fence, recipient=one.recipient, known=verdict, now=time.time())
-            )
+            absent = await self._fail(lambda conn: recipients.absent(conn, fence, recipient=one.recipient, known=verdict, now=time.time()))
             said = ABSENT[verdict][1]
             log.warning("The recipient is not there: two look-ups agree", recipient=mask(one.address), messages=absent, reason=said)
         elif answer.connected:
@@ -151,10 +152,19 @@ class Resolver:
             await self._postpone(one, pause)
             return
         now = time.time()
-        messages = await self._records.surely(
+        messages = await self._fail(
             lambda conn: recipients.unanswered(conn, fence, recipient=one.recipient, again_at=now + LONGEST_PAUSE, now=now)
         )
         log.error("A recipient cannot be looked up, others can", recipient=mask(one.address), messages=messages, reason=for_log(reason))
+
+    async def _fail(self, batch: Callable[[sqlite3.Connection], int]) -> int:
+        """Make dead letters of all that waits for a recipient, in batches. Returns how many messages that were."""
+        messages = done = await self._records.surely(batch)
+        while done == recipients.BATCH:
+            await asyncio.sleep(BATCH_PAUSE)
+            done = await self._records.surely(batch)
+            messages += done
+        return messages
 
     async def _postpone(self, one: Unresolved, seconds: float) -> None:
         fence, until = self._records.fence, time.time() + seconds

@@ -23,6 +23,10 @@ BELIEVED = 60.0
 CONFIRMS = 86_400.0
 
 
+#: Messages that one transaction fails at most: all of a recipient in one kept others from the lock.
+BATCH = 250
+
+
 class Known(enum.IntEnum):
     """What is known about a recipient. The numbers are stored."""
 
@@ -180,8 +184,9 @@ def postponed(conn: sqlite3.Connection, fence: Fence, *, recipient: int, until: 
 def absent(conn: sqlite3.Connection, fence: Fence, *, recipient: int, known: Known, now: float) -> int:
     """WhatsApp says that the recipient is not there (`known`, one of ABSENT): all that waits for it becomes a dead letter.
 
-    Returns how many messages that were. The verdict is believed for BELIEVED seconds: what is accepted meanwhile fails at once,
-    later work for the recipient is a reason to look it up again. Raises Fenced.
+    BATCH messages at most; returns how many. As many as that: call it again, in a transaction of its own. The verdict is
+    believed for BELIEVED seconds: what is accepted meanwhile fails at once, later work for the recipient is a reason to look it
+    up again. Raises Fenced.
     """
     stamp = sessions.check(conn, fence, now)
     conn.execute("UPDATE recipient SET state = ?, ask_at = ?, resolved_at = ? WHERE id = ?", (int(known), now, now, recipient))
@@ -191,7 +196,8 @@ def absent(conn: sqlite3.Connection, fence: Fence, *, recipient: int, known: Kno
 def unanswered(conn: sqlite3.Connection, fence: Fence, *, recipient: int, again_at: float, now: float) -> int:
     """Look-ups of this recipient fail while others are answered: all that waits for it becomes a dead letter.
 
-    Returns how many messages that were; what is accepted later is looked up at `again_at` at the earliest. Raises Fenced.
+    BATCH messages at most; returns how many, as `absent` does. What is accepted later is looked up at `again_at` at the
+    earliest. Raises Fenced.
     """
     stamp = sessions.check(conn, fence, now)
     conn.execute("UPDATE recipient SET ask_at = ? WHERE id = ? AND state <> 1", (again_at, recipient))
@@ -200,8 +206,8 @@ def unanswered(conn: sqlite3.Connection, fence: Fence, *, recipient: int, again_
 
 def _fail_all(conn: sqlite3.Connection, fence: Fence, recipient: int, why: tuple[Reason, str], now: float) -> int:
     rows = conn.execute(
-        "SELECT id, session, state, uncertain FROM outbox WHERE session = ? AND recipient = ? AND state = 0 AND hold IS NULL",
-        (fence.session, recipient),
+        "SELECT id, session, state, uncertain FROM outbox WHERE session = ? AND recipient = ? AND state = 0 AND hold IS NULL LIMIT ?",
+        (fence.session, recipient, BATCH),
     ).fetchall()
     for row in rows:
         _fail(conn, row, why, now)

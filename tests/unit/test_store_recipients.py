@@ -106,6 +106,18 @@ def test_what_may_have_been_sent_stays_of_unknown_outcome_when_the_recipient_is_
     assert (rig.state(id_), rig.get(id_).reason) == (M.FAILED, "outcome_unknown")
 
 
+def test_the_messages_of_one_recipient_fail_in_batches(rig):
+    """All in one transaction kept others from the lock; a crash in between leaves the rest to the next look-up."""
+    ids = rig.accept(*["491@c.us"] * (recipients.BATCH + 20))
+    (one,) = recipients.unresolved(rig.conn, session="default", now=rig.now, limit=9)
+    absent = {"recipient": one.recipient, "known": Known.NOT_ON_WHATSAPP, "now": rig.now}
+    assert rig.do(recipients.absent, rig.fence, **absent) == recipients.BATCH
+    rig.check()
+    assert rig.claim() is None and todo(rig) == {"491@c.us": one.recipient}, "it is asked for again"
+    assert rig.do(recipients.absent, rig.fence, **absent) == 20 and todo(rig) == {}
+    assert {rig.get(id_).reason for id_ in ids} == {"recipient_not_on_whatsapp"}
+
+
 def test_work_that_comes_back_to_somebody_who_is_gone_is_looked_up_at_once(rig):
     rig.accept("491@c.us", "491@c.us")
     rig.resolve()
