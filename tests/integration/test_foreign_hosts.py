@@ -1,4 +1,4 @@
-"""Chromium looks up and connects to nothing but WhatsApp's hosts. Two minutes of it: tests/chaos/test_foreign_hosts.py."""
+"""Chromium looks up and connects to nothing but WhatsApp's hosts. Two minutes of it: tests/chaos/test_foreign_hosts_for_minutes.py."""
 
 from __future__ import annotations
 
