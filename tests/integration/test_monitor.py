@@ -24,6 +24,12 @@ def typed(gateway: Gateway, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*MONITOR, *words], env=gateway.environ, capture_output=True, text=True, timeout=60)
 
 
+def _as_a_shell_does() -> None:
+    """Make it the controlling terminal, and heed Ctrl-C: tests that are run in the background inherit that it is ignored."""
+    os.close(os.open(os.ttyname(0), os.O_RDWR))
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Terminal:
     """A program on a terminal of 80×24; `seen` is all that it wrote."""
 
@@ -34,7 +40,7 @@ class Terminal:
         self.seen = b""
         self.process = subprocess.Popen(
             command, env={**environ, "TERM": "xterm-256color"}, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
-            preexec_fn=lambda: os.close(os.open(os.ttyname(0), os.O_RDWR)),  # makes it the controlling terminal, for Ctrl-C
+            preexec_fn=_as_a_shell_does,
         )  # fmt: skip
         os.close(theirs)
 
