@@ -115,7 +115,7 @@ def test_where_chromiums_sandbox_cannot_work_it_is_said_what_to_do(user: User) -
 def test_files_of_roots_are_named_with_the_command_and_waited_for(user: User) -> None:
     """What `sudo gateway …` leaves behind. Nothing is started again and again: who waits goes on once it is mended."""
     if not user.borrowed:
-        pytest.skip("only root can leave files of root's behind")
+        pytest.fail("this test has to run as root: only root can leave files of root's behind")
     data, api = user.home / "left behind", Client(f"http://127.0.0.1:{free_port()}")
     environ = {"GATEWAY_DATA": str(data), "GATEWAY_LISTEN": api.base.removeprefix("http://")}
     assert user.popen(user.module("gateway", "setup"), environ=environ).wait(START) == 0

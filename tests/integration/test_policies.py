@@ -22,9 +22,10 @@ def under(rig: HostRig, **values: Any) -> None:
     rig.before = ("unshare", "--mount", "sh", "-c", f'{shell} && exec "$@"', "sh")
 
 
-pytestmark = pytest.mark.skipif(
-    os.geteuid() != 0, reason="two processes in one mount namespace that may read each other's /proc: only as root"
-)
+@pytest.fixture(autouse=True)
+def root() -> None:
+    if os.geteuid():
+        pytest.fail("this test has to run as root: two processes share a mount namespace and read each other's /proc")
 
 
 async def test_a_policy_that_forbids_devtools_is_said_before_chromium_is_started(tmp_path: Path) -> None:

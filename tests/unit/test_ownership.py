@@ -49,7 +49,7 @@ def test_the_look_is_bounded(data: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_root_by_sudo_is_told_to_leave_sudo_out(tmp_path: Path) -> None:
     if os.geteuid():
-        pytest.skip("only root can be root by sudo")
+        pytest.fail("this test has to run as root: only root can be root by sudo")
     sudo = {"SUDO_UID": str(USER)}
     assert by_sudo(tmp_path, sudo) is None, "root's own directory"
     os.chown(tmp_path, USER, USER)
@@ -59,7 +59,7 @@ def test_root_by_sudo_is_told_to_leave_sudo_out(tmp_path: Path) -> None:
 
 def test_what_root_makes_within_another_users_directory_is_that_users(tmp_path: Path) -> None:
     if os.geteuid():
-        pytest.skip("only root can give files away")
+        pytest.fail("this test has to run as root: only root can give files away")
     os.chown(tmp_path, USER, USER)
     made = tmp_path / "data"
     made.mkdir()
