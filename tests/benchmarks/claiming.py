@@ -9,9 +9,8 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
-from filling import add, open_store
+from filling import add, filled
 from report import Curve, Limit, Row, grouped, ratio
 from scale import Scale
 from servers import directory
@@ -50,7 +49,7 @@ def measure(scale: Scale) -> Iterator[Row | Curve]:
     sizes = scale.pick((SMALL, 10_000, 100_000, 1_000_000), (SMALL, 3000))
     for name, fill in SITUATIONS.items():
         with directory() as path:
-            stores = [_filled(path, fill, rows) for rows in sizes]
+            stores = [filled(path, fill, rows) for rows in sizes]
             took = _in_turns(stores, scale.pick(300, 20))
             for rig in stores:
                 rig.conn.close()
@@ -58,15 +57,6 @@ def measure(scale: Scale) -> Iterator[Row | Curve]:
         detail = f"{medians[-1]:.0f} µs with {sizes[-1]:,} rows against {medians[0]:.0f} µs with {sizes[0]:,}"
         yield ratio(f"a claim with {sizes[-1]:,} rows {name}", grouped(took[-1]), grouped(took[0]), detail, LIMIT)
         yield Curve("claims", name, list(zip(sizes, medians, strict=True)))
-
-
-def _filled(path: Path, fill: Callable[[Rig, int], None], rows: int) -> Rig:
-    directory = path / str(rows)
-    directory.mkdir()
-    rig = open_store(directory)
-    fill(rig, rows)
-    rig.now += 10
-    return rig
 
 
 def _in_turns(stores: list[Rig], turns: int) -> list[list[float]]:

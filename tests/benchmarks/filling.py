@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from store_rig import Rig
@@ -13,6 +14,16 @@ from gateway.store import database, lanes, transitions
 def open_store(path: Path) -> Rig:
     """A store with one session, linked and ready; the clock of the rig stands."""
     return Rig(path)
+
+
+def filled(path: Path, fill: Callable[[Rig, int], None], rows: int) -> Rig:
+    """A store in a directory of its own below `path`, filled with so many rows, some seconds later."""
+    directory = path / str(rows)
+    directory.mkdir()
+    rig = open_store(directory)
+    fill(rig, rows)
+    rig.now += 10
+    return rig
 
 
 def add(rig: Rig, count: int, *, chats: int, ahead: float = 0.0, state: State = State.QUEUED, priority: int = 0) -> None:

@@ -11,9 +11,8 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
-from filling import add, open_store
+from filling import add, filled
 from report import Limit, Row, grouped, ratio
 from scale import Scale
 from servers import directory
@@ -32,11 +31,11 @@ OTHER = "4911@c.us"
 def measure(scale: Scale) -> Iterator[Row]:
     with directory() as path:
         waiting = scale.pick(100_000, 3000)
-        yield _linking(*(_filled(path, _waiting, rows) for rows in (SMALL, waiting)), waiting)
+        yield _linking(*(filled(path, _waiting, rows) for rows in (SMALL, waiting)), waiting)
     many = scale.pick(500_000, 3000)
     for name, (fill, ask) in QUESTIONS.items():
         with directory() as path:
-            stores = [_filled(path, fill, rows) for rows in (SMALL, many)]
+            stores = [filled(path, fill, rows) for rows in (SMALL, many)]
             took = _in_turns(stores, ask, scale.pick(100, 10))
         ours, peer = (statistics.median(seen) * 1e3 for seen in (took[1], took[0]))
         detail = f"{ours:.2f} ms with {many:,} against {peer:.2f} ms with {SMALL:,}"
@@ -127,15 +126,6 @@ QUESTIONS: dict[str, tuple[Callable[[Rig, int], None], Callable[[Rig], object]]]
 
 def _waiting(rig: Rig, rows: int) -> None:
     add(rig, rows, chats=rows // 10)
-
-
-def _filled(path: Path, fill: Callable[[Rig, int], None], rows: int) -> Rig:
-    directory = path / str(rows)
-    directory.mkdir()
-    rig = open_store(directory)
-    fill(rig, rows)
-    rig.now += 10
-    return rig
 
 
 def _in_turns(stores: list[Rig], ask: Callable[[Rig], object], turns: int) -> list[list[float]]:

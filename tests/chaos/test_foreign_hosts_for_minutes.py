@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import sys
 from pathlib import Path
 
@@ -27,9 +26,7 @@ async def lived(rig: HostRig) -> None:
     await rig.ready()
     await rig.sent(await rig.accept("4915550001", "hello again"))
     await asyncio.sleep(PART)
-    assert rig.chromium is not None
-    rig.chromium.send_signal(signal.SIGTERM)
-    await asyncio.wait_for(rig.chromium.wait(), 10)
+    await rig.end_chromium()
 
 
 @pytest.mark.parametrize("through", ["GATEWAY_PROXY", "--proxy-server"])

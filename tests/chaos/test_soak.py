@@ -33,7 +33,7 @@ CHATS = 10
 MOST = 45.0
 
 
-@dataclass
+@dataclass(eq=False)  # a thread is itself alone
 class Health(threading.Thread):
     """Asks for health all the time; adds up the seconds out of service."""
 
@@ -44,9 +44,6 @@ class Health(threading.Thread):
 
     def __post_init__(self) -> None:
         super().__init__(daemon=True)
-
-    def __hash__(self) -> int:
-        return id(self)
 
     def run(self) -> None:
         before, since = time.monotonic(), None

@@ -122,6 +122,12 @@ class HostRig:
         os.killpg(self.chromium.pid, signal.SIGKILL)
         await self.chromium.wait()
 
+    async def end_chromium(self) -> None:
+        """As it is told to: it writes what it has to, its network log among it."""
+        assert self.chromium is not None
+        self.chromium.send_signal(signal.SIGTERM)
+        await asyncio.wait_for(self.chromium.wait(), 10)
+
     def signal_chromium(self, number: signal.Signals) -> None:
         """To every process of it."""
         for pid in slots.chromium_processes(self.data.resolve(), SESSION, find_chromium(None)):

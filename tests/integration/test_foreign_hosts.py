@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from pathlib import Path
 
 from host_rig import HostRig
@@ -19,9 +18,7 @@ async def test_no_name_is_looked_up_and_no_stranger_is_asked(tmp_path: Path) -> 
         await rig.linked()
         await rig.sent(await rig.accept("4915550001", "hello"))
         await asyncio.sleep(IDLE)
-        assert rig.chromium is not None
-        rig.chromium.send_signal(signal.SIGTERM)
-        await asyncio.wait_for(rig.chromium.wait(), 10)
+        await rig.end_chromium()
     seen = read(log)
     assert seen.requests > 3
     assert seen.names == set()
